@@ -1,0 +1,36 @@
+import { topologicalOrder } from "../autodiff/gradient.ts";
+import type { Graph } from "../engine/engine.ts";
+import { nodeOf } from "../ops/op.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+
+/**
+ * Order in which a graph is computed: each tensor after its inputs, and an op that overwrites a variable after
+ * everything that reads the old value.
+ */
+export function schedule(graph: Graph): Tensor[] {
+  const roots = [...Object.values(graph.outputs), ...graph.effects];
+  const readers = new Map<Tensor, Tensor[]>();
+  for (const tensor of topologicalOrder(roots)) {
+    for (const x of nodeOf(tensor)?.inputs ?? []) {
+      if (x.source.kind !== "variable") continue;
+      const known = readers.get(x);
+      if (known) known.push(tensor);
+      else readers.set(x, [tensor]);
+    }
+  }
+  const before = (tensor: Tensor) => {
+    const node = nodeOf(tensor);
+    const written = node?.op.writes?.map((k) => node.inputs[k]) ?? [];
+    return written.flatMap((x) => (readers.get(x) ?? []).filter((reader) => reader !== tensor));
+  };
+  return topologicalOrder(roots, before);
+}
+
+/** Position of the last tensor in `order` that reads each tensor. */
+export function lastUses(order: readonly Tensor[]): Map<Tensor, number> {
+  const last = new Map<Tensor, number>();
+  order.forEach((tensor, position) => {
+    for (const x of nodeOf(tensor)?.inputs ?? []) last.set(x, position);
+  });
+  return last;
+}

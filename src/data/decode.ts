@@ -1,0 +1,105 @@
+import sharp from "sharp";
+import { UserError } from "../tensor/errors.ts";
+import type { LabelledFile } from "./classFolders.ts";
+import type { ImageFiles } from "./imageFiles.ts";
+import type { Progress } from "./source.ts";
+
+export interface ImageSize {
+  readonly height: number;
+  readonly width: number;
+}
+
+const DEFAULT_SIZE: ImageSize = { height: 32, width: 32 };
+const LARGEST_KEPT = 64;
+const AT_ONCE = 16;
+const REPORTED = 3;
+
+/** Where decoded images go: one target a size, since a size met on the way may prove not to be common to all. */
+export type Allocate = (size: ImageSize) => (path: string, pixels: Uint8Array) => void;
+
+/**
+ * Decodes every file to [H,W,3] bytes in sRGB, turned upright, transparency on white, cut and scaled to cover
+ * the size. Without a size, the images' own is kept when all share one of at most 64 × 64, else 32 × 32 is
+ * taken. Throws UserError naming files that are no images.
+ */
+export async function decodeImages(
+  source: ImageFiles,
+  files: readonly LabelledFile[],
+  size: ImageSize | undefined,
+  allocate: Allocate,
+  onProgress?: (progress: Progress) => void,
+): Promise<void> {
+  const wanted = new Set(files.map((file) => file.path));
+  const common = size ?? (await firstSize(source, files[0].path));
+  const fits = await decodeAll(source, wanted, common, !size && isSmall(common), allocate(common), onProgress);
+  if (!fits) await decodeAll(source, wanted, DEFAULT_SIZE, false, allocate(DEFAULT_SIZE), onProgress);
+}
+
+/** Size to try when none was asked for: the first image's own when it is small, else the default. */
+async function firstSize(source: ImageFiles, path: string): Promise<ImageSize> {
+  for await (const { bytes } of source.read(new Set([path]))) {
+    try {
+      const { autoOrient } = await sharp(await bytes()).metadata();
+      return isSmall(autoOrient) ? { height: autoOrient.height, width: autoOrient.width } : DEFAULT_SIZE;
+    } catch {
+      break;
+    }
+  }
+  return DEFAULT_SIZE;
+}
+
+const isSmall = ({ height, width }: ImageSize) => height <= LARGEST_KEPT && width <= LARGEST_KEPT;
+
+/** @returns false, early, when `exact` and an image has another size. */
+async function decodeAll(
+  source: ImageFiles,
+  wanted: ReadonlySet<string>,
+  size: ImageSize,
+  exact: boolean,
+  store: (path: string, pixels: Uint8Array) => void,
+  onProgress?: (progress: Progress) => void,
+): Promise<boolean> {
+  const failures: string[] = [];
+  const running = new Set<Promise<void>>();
+  let done = 0;
+  let fits = true;
+  const decodeOne = async (path: string, bytes: () => Promise<Buffer>) => {
+    try {
+      const pixels = await decodeImage(await bytes(), size, exact);
+      if (pixels) store(path, pixels);
+      else fits = false;
+    } catch (error) {
+      failures.push(`${path} (${reason(error)})`);
+    }
+    onProgress?.({ phase: "decode", unit: "images", done: ++done, total: wanted.size });
+  };
+  for await (const { path, bytes } of source.read(wanted)) {
+    if (running.size >= AT_ONCE) await Promise.race(running);
+    if (!fits) break;
+    const job: Promise<void> = decodeOne(path, bytes).finally(() => running.delete(job));
+    running.add(job);
+  }
+  await Promise.all(running);
+  if (failures.length > 0) {
+    const few = failures.sort().slice(0, REPORTED).join(", ");
+    const more = failures.length > REPORTED ? `, and ${failures.length - REPORTED} more` : "";
+    const files = failures.length === 1 ? "1 file is no image" : `${failures.length} files are no images`;
+    throw new UserError(`${source.path}: ${files} that can be read: ${few}${more}: repair or remove them`);
+  }
+  return fits;
+}
+
+/** One image as [H,W,3] bytes; undefined when `exact` and its own size is another. Throws what sharp throws. */
+async function decodeImage(bytes: Buffer, size: ImageSize, exact: boolean): Promise<Uint8Array | undefined> {
+  const upright = sharp(bytes).autoOrient().flatten({ background: "#ffffff" }).toColourspace("srgb");
+  const sized = exact ? upright : upright.resize(size.width, size.height, { fit: "cover" });
+  const { data, info } = await sized.raw({ depth: "uchar" }).toBuffer({ resolveWithObject: true });
+  if (info.width !== size.width || info.height !== size.height) return undefined;
+  if (info.channels !== 3) throw new Error(`${info.channels} channels after conversion to sRGB`);
+  return data;
+}
+
+function reason(error: unknown): string {
+  const lines = (error instanceof Error ? error.message : String(error)).split("\n");
+  return lines[0].replace(/^Input buffer /, "");
+}

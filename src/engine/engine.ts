@@ -1,0 +1,41 @@
+import type { Shape, Tensor, Variable } from "../tensor/tensor.ts";
+
+/** What one run of a program computes: named outputs, and effects that overwrite variables. */
+export interface Graph {
+  readonly outputs: Readonly<Record<string, Tensor>>;
+  readonly effects: readonly Tensor[];
+}
+
+export type Values = Readonly<Record<string, Float32Array>>;
+
+/** A compiled graph. */
+export interface Executable {
+  /** Inputs the graph reads, by name. */
+  readonly inputs: ReadonlyMap<string, Shape>;
+  /** Memory the program needs beside the variables. */
+  readonly scratchBytes: number;
+  /**
+   * Runs the program once, off the event loop. Values in and out are in logical order (NCHW, OIHW).
+   * Runs of one store are queued one after the other.
+   */
+  run(feeds: Values): Promise<Record<string, Float32Array>>;
+}
+
+/** The variables of one training and the programs that share them. */
+export interface Store {
+  readonly variables: ReadonlyMap<string, Variable>;
+  /** A copy of a variable's values in logical order. */
+  read(name: string): Float32Array;
+  /** Overwrites a variable from values in logical order. */
+  write(name: string, values: Float32Array): void;
+  compile(graph: Graph): Executable;
+  close(): void;
+}
+
+export interface Engine {
+  readonly name: "native" | "reference";
+  /** For the record of a run: threads, instruction set. */
+  readonly description: string;
+  /** Allocates and initialises the variables. */
+  open(variables: Iterable<Variable>): Store;
+}

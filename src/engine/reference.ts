@@ -1,0 +1,87 @@
+import { lastUses, schedule } from "../compile/schedule.ts";
+import { nodeOf } from "../ops/op.ts";
+import { sizeOf, type Tensor, type Variable } from "../tensor/tensor.ts";
+import type { Engine, Executable, Graph, Store, Values } from "./engine.ts";
+import { expectSize, fed, inputsOf, shapesOf } from "./inputs.ts";
+import { Queue } from "./queue.ts";
+
+/** Interprets the graph itself in float64, one op after the other: the oracle, and the engine without a compiler. */
+export const referenceEngine: Engine = {
+  name: "reference",
+  description: "reference engine (float64 loops in JavaScript, slow)",
+  open: (variables) => new ReferenceStore(variables),
+};
+
+class ReferenceStore implements Store {
+  readonly variables: ReadonlyMap<string, Variable>;
+  readonly #values = new Map<string, Float64Array>();
+  readonly #queue = new Queue();
+
+  constructor(variables: Iterable<Variable>) {
+    this.variables = new Map([...variables].map((variable) => [variable.name, variable]));
+    for (const variable of this.variables.values()) {
+      const initial = new Float32Array(sizeOf(variable.shape));
+      variable.initialize(initial);
+      this.#values.set(variable.name, Float64Array.from(initial));
+    }
+  }
+
+  #of(name: string): Float64Array {
+    const values = this.#values.get(name);
+    if (!values) throw new Error(`no variable is called ${name}`);
+    return values;
+  }
+
+  read(name: string): Float32Array {
+    return Float32Array.from(this.#of(name));
+  }
+
+  write(name: string, values: Float32Array): void {
+    const target = this.#of(name);
+    expectSize(name, values, this.variables.get(name)!.shape);
+    target.set(values);
+  }
+
+  compile(graph: Graph): Executable {
+    const order = schedule(graph);
+    const inputs = inputsOf(order);
+    return {
+      inputs: shapesOf(inputs),
+      scratchBytes: 0,
+      run: (feeds) => this.#queue.run(() => this.#run(graph, order, feeds)),
+    };
+  }
+
+  #run(graph: Graph, order: readonly Tensor[], feeds: Values): Record<string, Float32Array> {
+    const kept = new Set(Object.values(graph.outputs));
+    const last = lastUses(order);
+    const values = new Map<Tensor, Float64Array>();
+    order.forEach((tensor, position) => {
+      values.set(tensor, this.#compute(tensor, values, feeds));
+      for (const x of nodeOf(tensor)?.inputs ?? []) {
+        if (last.get(x) === position && !kept.has(x)) values.delete(x);
+      }
+    });
+    const outputs = Object.entries(graph.outputs);
+    return Object.fromEntries(outputs.map(([name, x]) => [name, Float32Array.from(values.get(x)!)]));
+  }
+
+  #compute(tensor: Tensor, values: ReadonlyMap<Tensor, Float64Array>, feeds: Values): Float64Array {
+    const { source } = tensor;
+    if (source.kind === "variable") return this.#of(source.variable.name);
+    if (source.kind === "input") return Float64Array.from(fed(feeds, source.name, tensor.shape));
+    const output = new Float64Array(sizeOf(tensor.shape));
+    source.op.reference({
+      inputs: source.inputs.map((x) => values.get(x)!),
+      shapes: source.inputs.map((x) => x.shape),
+      attrs: source.attrs,
+      output,
+      outputShape: tensor.shape,
+    });
+    return output;
+  }
+
+  close(): void {
+    this.#values.clear();
+  }
+}

@@ -1,0 +1,203 @@
+import { ShapeError } from "../tensor/errors.ts";
+import { type Shape, showShape, sizeOf, type Tensor } from "../tensor/tensor.ts";
+import { apply, defineOp, expectRank, expectSame, type Op } from "./op.ts";
+import { forEachTap, type Window2d, windowExtent } from "./window.ts";
+
+export interface Conv2dOptions {
+  readonly stride?: number | readonly [number, number];
+  /** Zeros added on both sides; half the kernel by default. */
+  readonly padding?: number | readonly [number, number];
+}
+
+type ConvAttrs = Pick<Window2d, "stride" | "padding">;
+
+const windowOf = (w: Shape, attrs: ConvAttrs): Window2d => ({ ...attrs, kernel: [w[2], w[3]] });
+
+/** Dimensions as the kernels take them: N IC OC IH IW OH OW KH KW SH SW PH PW. */
+const dims = (x: Shape, w: Shape, y: Shape, { stride, padding }: ConvAttrs) => [
+  ...[x[0], x[1], w[0], x[2], x[3], y[2], y[3], w[2], w[3]],
+  ...[...stride, ...padding],
+];
+
+/** Visits all products of a convolution by flat indices into x, w and y. */
+function forEachProduct(
+  x: Shape,
+  w: Shape,
+  y: Shape,
+  attrs: ConvAttrs,
+  visit: (xi: number, wi: number, yi: number) => void,
+): void {
+  const [, ic, ih, iw] = x;
+  const [n, oc, oh, ow] = y;
+  const taps = w[2] * w[3];
+  forEachTap([ih, iw], [oh, ow], windowOf(w, attrs), (inputPixel, outputPixel, tap) => {
+    for (let image = 0; image < n; image++) {
+      for (let o = 0; o < oc; o++) {
+        const yi = (image * oc + o) * oh * ow + outputPixel;
+        for (let c = 0; c < ic; c++) {
+          visit((image * ic + c) * ih * iw + inputPixel, (o * ic + c) * taps + tap, yi);
+        }
+      }
+    }
+  });
+}
+
+/** Cross-correlation. x [N,I,H,W], w [O,I,KH,KW] → [N,O,OH,OW]. */
+export const conv2dOp = defineOp<ConvAttrs>({
+  name: "conv2d",
+  shape: ([x, w], attrs) => {
+    expectRank("conv2d", "x", x, 4);
+    expectRank("conv2d", "weight", w, 4);
+    if (x[1] !== w[1]) {
+      throw new ShapeError("conv2d", `weight expects ${w[1]} input channels, x ${showShape(x)} has ${x[1]}`);
+    }
+    return [x[0], w[0], ...windowExtent("conv2d", x, windowOf(w, attrs))];
+  },
+  layout: "activation",
+  vjp: (dy, { inputs: [x, w], attrs }) => [
+    apply(conv2dInputGradOp, [dy, w], { ...attrs, input: x.shape }),
+    apply(conv2dWeightGradOp, [x, dy], { ...attrs, weight: w.shape }),
+  ],
+  reference: ({ inputs: [x, w], shapes: [xs, ws], attrs, output, outputShape }) => {
+    output.fill(0);
+    forEachProduct(xs, ws, outputShape, attrs, (xi, wi, yi) => {
+      output[yi] += x[xi] * w[wi];
+    });
+  },
+  native: ({ inputs: [x, w], attrs, output }) => ({
+    kernel: "conv2d",
+    params: dims(x.shape, w.shape, output.shape, attrs),
+  }),
+  multiplyAdds: ({ inputs: [, w], output }) => sizeOf(output.shape) * sizeOf(w.shape.slice(1)),
+});
+
+/** Adjoint of conv2d in x: dy [N,O,OH,OW], w [O,I,KH,KW] → [N,I,H,W]. */
+export const conv2dInputGradOp = defineOp<ConvAttrs & { input: Shape }>({
+  name: "conv2d_input_grad",
+  shape: ([dy, w], attrs) => {
+    expectSame("conv2d_input_grad", "dy", dy, conv2dOp.shape([attrs.input, w], attrs));
+    return attrs.input;
+  },
+  layout: "activation",
+  vjp: null,
+  reference: ({ inputs: [dy, w], shapes: [ys, ws], attrs, output, outputShape }) => {
+    output.fill(0);
+    forEachProduct(outputShape, ws, ys, attrs, (xi, wi, yi) => {
+      output[xi] += dy[yi] * w[wi];
+    });
+  },
+  native: ({ inputs: [dy, w], attrs, output }) => ({
+    kernel: "conv2d_input_grad",
+    params: dims(output.shape, w.shape, dy.shape, attrs),
+  }),
+  multiplyAdds: ({ inputs: [dy, w] }) => sizeOf(dy.shape) * sizeOf(w.shape.slice(1)),
+});
+
+/** Adjoint of conv2d in w: x [N,I,H,W], dy [N,O,OH,OW] → [O,I,KH,KW]. */
+export const conv2dWeightGradOp = defineOp<ConvAttrs & { weight: Shape }>({
+  name: "conv2d_weight_grad",
+  shape: ([x, dy], attrs) => {
+    expectSame("conv2d_weight_grad", "dy", dy, conv2dOp.shape([x, attrs.weight], attrs));
+    return attrs.weight;
+  },
+  layout: "kernel",
+  vjp: null,
+  reference: ({ inputs: [x, dy], shapes: [xs, ys], attrs, output, outputShape }) => {
+    output.fill(0);
+    forEachProduct(xs, outputShape, ys, attrs, (xi, wi, yi) => {
+      output[wi] += x[xi] * dy[yi];
+    });
+  },
+  native: ({ inputs: [x, dy], attrs, output }) => ({
+    kernel: "conv2d_weight_grad",
+    params: dims(x.shape, output.shape, dy.shape, attrs),
+  }),
+  multiplyAdds: ({ inputs: [, dy], output }) => sizeOf(dy.shape) * sizeOf(output.shape.slice(1)),
+});
+
+/**
+ * Convolution along the channels of pooled features, as ECA's gate (Wang et al., 1910.03151) has it.
+ * x [N,C,1,1], w [1,1,K], K odd → [N,C,1,1]; `flip` reverses the kernel.
+ */
+export const channelConvOp: Op<{ flip: boolean }> = defineOp({
+  name: "channel_conv",
+  shape: ([x, w]) => {
+    expectPooled("channel_conv", x);
+    if (w.length !== 3 || w[0] !== 1 || w[1] !== 1 || w[2] % 2 === 0) {
+      throw new ShapeError("channel_conv", `weight must be [1,1,K] with K odd, has ${showShape(w)}`);
+    }
+    return x;
+  },
+  vjp: (dy, { inputs: [x, w], attrs: { flip } }) => [
+    apply(channelConvOp, [dy, w], { flip: !flip }),
+    apply(channelConvWeightGradOp, [x, dy], { flip, weight: w.shape }),
+  ],
+  reference: ({ inputs: [x, w], shapes: [[n, c]], attrs: { flip }, output }) => {
+    output.fill(0);
+    forEachChannelTap(n, c, w.length, flip, (at, source, tap) => {
+      output[at] += x[source] * w[tap];
+    });
+  },
+  native: ({ inputs: [x, w], attrs: { flip } }) => ({
+    kernel: "channel_conv",
+    params: [x.shape[0], x.shape[1], w.shape[2], Number(flip)],
+  }),
+  multiplyAdds: ({ inputs: [x, w] }) => sizeOf(x.shape) * w.shape[2],
+});
+
+/** Adjoint of channel_conv in w: x [N,C,1,1], dy [N,C,1,1] → [1,1,K]. */
+export const channelConvWeightGradOp = defineOp<{ flip: boolean; weight: Shape }>({
+  name: "channel_conv_weight_grad",
+  shape: ([x, dy], { weight }) => {
+    expectPooled("channel_conv_weight_grad", x);
+    expectSame("channel_conv_weight_grad", "dy", dy, x);
+    return weight;
+  },
+  vjp: null,
+  reference: ({ inputs: [x, dy], shapes: [[n, c]], attrs: { flip }, output }) => {
+    output.fill(0);
+    forEachChannelTap(n, c, output.length, flip, (at, source, tap) => {
+      output[tap] += dy[at] * x[source];
+    });
+  },
+  native: ({ inputs: [x], attrs: { flip }, output }) => ({
+    kernel: "channel_conv_weight_grad",
+    params: [x.shape[0], x.shape[1], output.shape[2], Number(flip)],
+  }),
+});
+
+function expectPooled(op: string, x: Shape): void {
+  if (x.length !== 4 || x[2] !== 1 || x[3] !== 1) {
+    throw new ShapeError(op, `x must be pooled features [N,C,1,1], has ${showShape(x)}`);
+  }
+}
+
+function forEachChannelTap(
+  n: number,
+  c: number,
+  k: number,
+  flip: boolean,
+  visit: (at: number, source: number, tap: number) => void,
+): void {
+  for (let image = 0; image < n; image++) {
+    for (let channel = 0; channel < c; channel++) {
+      for (let tap = 0; tap < k; tap++) {
+        const source = channel + (flip ? (k - 1) / 2 - tap : tap - (k - 1) / 2);
+        if (source >= 0 && source < c) visit(image * c + channel, image * c + source, tap);
+      }
+    }
+  }
+}
+
+const pair = (value: number | readonly [number, number]): readonly [number, number] =>
+  typeof value === "number" ? [value, value] : value;
+
+export function conv2d(x: Tensor, w: Tensor, { stride = 1, padding }: Conv2dOptions = {}): Tensor {
+  const half: readonly [number, number] = [Math.floor(w.shape[2] / 2), Math.floor(w.shape[3] / 2)];
+  return apply(conv2dOp, [x, w], {
+    stride: pair(stride),
+    padding: padding === undefined ? half : pair(padding),
+  });
+}
+
+export const channelConv = (x: Tensor, w: Tensor) => apply(channelConvOp, [x, w], { flip: false });

@@ -1,0 +1,38 @@
+import { gradient } from "../autodiff/gradient.ts";
+import type { Graph } from "../engine/engine.ts";
+import { type BuildOptions, buildModel } from "../models/build.ts";
+import type { ResNet } from "../models/resnet.ts";
+import type { Variables } from "../nn/scope.ts";
+import { crossEntropy } from "../ops/loss.ts";
+import { constant } from "../ops/shape.ts";
+import { input } from "../tensor/tensor.ts";
+import type { Optimizer } from "./optimizers.ts";
+
+type Batch = Pick<BuildOptions, "batch" | "image">;
+
+/**
+ * One training step: feeds `images` [N,3,H,W], `labels` [N], `rates`; outputs `loss` [1], `logits` [N,K];
+ * overwrites parameters, slots and running statistics.
+ */
+export function trainingGraph(
+  model: ResNet,
+  variables: Variables,
+  optimizer: Optimizer,
+  { labelSmoothing = 0, ...batch }: Batch & { labelSmoothing?: number },
+): Graph {
+  const { logits, nn } = buildModel(model, variables, { ...batch, training: true });
+  const loss = crossEntropy(logits, input("labels", [batch.batch]), labelSmoothing);
+  const rates = input("rates", optimizer.ratesShape);
+  const parameters = variables.tensors("parameter");
+  const gradients = gradient(loss, constant(loss.shape, 1), parameters);
+  const updates = parameters.map((parameter, k) =>
+    optimizer.update(parameter, gradients[k], rates, variables),
+  );
+  return { outputs: { loss, logits }, effects: [...nn.effects, ...updates] };
+}
+
+/** One evaluated batch: feeds `images`, `labels`; outputs `loss` [1] (mean, no smoothing) and `logits`. */
+export function evaluationGraph(model: ResNet, variables: Variables, batch: Batch): Graph {
+  const { logits } = buildModel(model, variables, { ...batch, training: false });
+  return { outputs: { loss: crossEntropy(logits, input("labels", [batch.batch])), logits }, effects: [] };
+}
