@@ -80,13 +80,14 @@ async function decodeAll(
     running.add(job);
   }
   await Promise.all(running);
+  if (!fits) return false;
   if (failures.length > 0) {
     const few = failures.sort().slice(0, REPORTED).join(", ");
     const more = failures.length > REPORTED ? `, and ${failures.length - REPORTED} more` : "";
     const files = failures.length === 1 ? "1 file is no image" : `${failures.length} files are no images`;
     throw new UserError(`${source.path}: ${files} that can be read: ${few}${more}: repair or remove them`);
   }
-  return fits;
+  return true;
 }
 
 /** One image as [H,W,3] bytes; undefined when `exact` and its own size is another. Throws what sharp throws. */
