@@ -1,8 +1,12 @@
+import { availableParallelism } from "node:os";
+import { UserError } from "../tensor/errors.ts";
+import { loadAddon } from "./addon.ts";
 import type { Engine } from "./engine.ts";
+import { NativeEngine } from "./native.ts";
 import { referenceEngine } from "./reference.ts";
 
 export interface EngineOptions {
-  /** `native` by default; `reference` where the addon could not be built. */
+  /** `native` where the addon was built, else `reference`. */
   readonly engine?: "native" | "reference";
   /** Threads of the native engine; all processors by default. Results do not depend on it. */
   readonly threads?: number;
@@ -11,7 +15,25 @@ export interface EngineOptions {
 }
 
 /** @throws UserError when the native engine is asked for and cannot be had. */
-export function createEngine(options: EngineOptions = {}): Engine {
-  void options;
+export function createEngine({ engine, threads = availableParallelism(), isa }: EngineOptions = {}): Engine {
+  if (!Number.isInteger(threads) || threads < 1 || threads > 256) {
+    throw new UserError(`threads must be a whole number from 1 to 256, is ${threads}`);
+  }
+  if (engine === "reference") return referenceEngine;
+  const addon = loadAddon();
+  if (addon) {
+    try {
+      return new NativeEngine(addon, threads, isa);
+    } catch (error) {
+      throw new UserError(
+        `native engine: ${error instanceof Error ? error.message : error}${isa ? ` (${isa})` : ""}`,
+      );
+    }
+  }
+  if (engine === "native" || isa) {
+    throw new UserError(
+      "the native engine was not built; with python3, make and g++ run: npm run build:native",
+    );
+  }
   return referenceEngine;
 }

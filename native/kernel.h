@@ -1,0 +1,47 @@
+// What a kernel is to the program runner.
+#pragma once
+#include <cstdint>
+
+namespace atento {
+
+constexpr int kMaxOperands = 12;
+constexpr int kMaxPhases = 4;
+
+// How a kernel will go about one record, decided from its parameters alone: never from the number of threads,
+// so that results do not depend on it.
+struct Plan {
+  int64_t lengths[kMaxOperands] = {};  // floats each operand must have at least
+  int64_t shared = 0;                  // floats of workspace that all pieces of the record see
+  int64_t local = 0;                   // floats of workspace of each thread
+  int phases = 1;                      // one after the other
+  int pieces[kMaxPhases] = {1, 1, 1, 1};  // of each phase; in any order, on any thread
+};
+
+// One record at run time. Operands are the op's inputs, then its output.
+struct Call {
+  float* const* operands;
+  const double* params;
+  float* shared;
+  float* local;
+};
+
+struct Kernel {
+  const char* name;
+  int operands;
+  int params;
+  bool (*plan)(const double* params, Plan& plan);  // false: parameters that make no sense
+  void (*run)(const Call& call, int phase, int piece);
+};
+
+struct KernelTable {
+  const char* isa;
+  const Kernel* kernels;
+  int count;
+  double (*peak)(int64_t iterations);  // runs multiply-adds, returns their number
+};
+
+const KernelTable& kernels_baseline();
+const KernelTable& kernels_avx2();
+const KernelTable& kernels_avx512();
+
+}  // namespace atento

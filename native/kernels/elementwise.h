@@ -1,0 +1,333 @@
+// Elementwise ops, broadcasting, reductions that undo it, shapes and optimisers.
+#pragma once
+
+#include "simd.h"
+
+namespace atento {
+namespace ATENTO_ISA {
+
+constexpr int64_t kPieceFloats = 32 * 1024;
+
+INLINE int pieces_of(int64_t floats) { return static_cast<int>(max(1, min(1 << 20, ceil_div(floats, kPieceFloats)))); }
+INLINE int64_t at(const double* p, int i) { return static_cast<int64_t>(p[i]); }
+
+// Ops on `n = params[0]` floats: OPERANDS arrays of equal length, the last one written.
+template <int OPERANDS>
+static bool flat_plan(const double* p, Plan& plan) {
+  if (p[0] < 0) return false;
+  for (int i = 0; i < OPERANDS; ++i) plan.lengths[i] = at(p, 0);
+  plan.pieces[0] = pieces_of(at(p, 0));
+  return true;
+}
+
+INLINE Range flat_range(const Call& call, int piece) { return share(at(call.params, 0), pieces_of(at(call.params, 0)), piece); }
+
+template <class F>
+INLINE void map1(const Call& call, int piece, F f) {
+  const Range r = flat_range(call, piece);
+  const float* x = call.operands[0];
+  float* y = call.operands[1];
+  for (int64_t i = r.begin; i < r.end; ++i) y[i] = f(x[i]);
+}
+
+template <class F>
+INLINE void map2(const Call& call, int piece, F f) {
+  const Range r = flat_range(call, piece);
+  const float* a = call.operands[0];
+  const float* b = call.operands[1];
+  float* y = call.operands[2];
+  for (int64_t i = r.begin; i < r.end; ++i) y[i] = f(a[i], b[i]);
+}
+
+// written so that NaN passes: comparisons with it are false
+static void relu_run(const Call& call, int, int piece) {
+  map1(call, piece, [](float x) { return x < 0 ? 0.0f : x; });
+}
+static void relu_grad_run(const Call& call, int, int piece) {
+  map2(call, piece, [](float dy, float y) { return y <= 0 ? 0.0f : dy; });
+}
+static void sigmoid_run(const Call& call, int, int piece) {
+  map1(call, piece, [](float x) { return 1 / (1 + __builtin_expf(-x)); });
+}
+static void sigmoid_grad_run(const Call& call, int, int piece) {
+  map2(call, piece, [](float dy, float y) { return dy * y * (1 - y); });
+}
+static void scale_run(const Call& call, int, int piece) {
+  const float factor = static_cast<float>(call.params[1]);
+  map1(call, piece, [=](float x) { return factor * x; });
+}
+static void constant_run(const Call& call, int, int piece) {
+  const Range r = flat_range(call, piece);
+  const float value = static_cast<float>(call.params[1]);
+  for (int64_t i = r.begin; i < r.end; ++i) call.operands[0][i] = value;
+}
+
+// Extents of the full tensor, outermost first, and strides of strided operands along them.
+struct Broadcast {
+  int64_t extent[4], stride[2][4];
+  int64_t rows() const { return extent[0] * extent[1] * extent[2]; }
+  int64_t size() const { return rows() * extent[3]; }
+};
+
+template <int OPERANDS>
+INLINE Broadcast broadcast(const double* p) {
+  Broadcast b{};
+  for (int i = 0; i < 4; ++i) b.extent[i] = at(p, i);
+  for (int k = 0; k < OPERANDS; ++k)
+    for (int i = 0; i < 4; ++i) b.stride[k][i] = at(p, 4 + 4 * k + i);
+  return b;
+}
+
+INLINE bool broadcast_fits(const Broadcast& b, int operands) {
+  for (int i = 0; i < 4; ++i) {
+    if (b.extent[i] < 1) return false;
+    for (int k = 0; k < operands; ++k)
+      if (b.stride[k][i] < 0) return false;
+  }
+  return true;
+}
+
+INLINE int64_t span(const Broadcast& b, int k) {
+  int64_t last = 0;
+  for (int i = 0; i < 4; ++i) last += (b.extent[i] - 1) * b.stride[k][i];
+  return last + 1;
+}
+
+// Calls `f(row offset in the full tensor, offsets in the operands)` for the rows of a piece.
+template <int OPERANDS, class F>
+INLINE void for_rows(const Broadcast& b, Range rows, F f) {
+  for (int64_t r = rows.begin; r < rows.end; ++r) {
+    const int64_t i2 = r % b.extent[2], i1 = r / b.extent[2] % b.extent[1], i0 = r / (b.extent[2] * b.extent[1]);
+    int64_t offset[2] = {0, 0};
+    for (int k = 0; k < OPERANDS; ++k) offset[k] = i0 * b.stride[k][0] + i1 * b.stride[k][1] + i2 * b.stride[k][2];
+    f(r * b.extent[3], offset);
+  }
+}
+
+INLINE int row_pieces(const Broadcast& b) { return static_cast<int>(min(b.rows(), pieces_of(b.size()))); }
+
+static bool binary_plan(const double* p, Plan& plan) {
+  const Broadcast b = broadcast<2>(p);
+  if (!broadcast_fits(b, 2)) return false;
+  plan.lengths[0] = span(b, 0);
+  plan.lengths[1] = span(b, 1);
+  plan.lengths[2] = b.size();
+  plan.pieces[0] = row_pieces(b);
+  return true;
+}
+
+template <class F>
+INLINE void binary_run(const Call& call, int piece, F f) {
+  const Broadcast b = broadcast<2>(call.params);
+  const int64_t n = b.extent[3], sa = b.stride[0][3], sb = b.stride[1][3];
+  for_rows<2>(b, share(b.rows(), row_pieces(b), piece), [&](int64_t row, const int64_t* offset) {
+    const float* x = call.operands[0] + offset[0];
+    const float* y = call.operands[1] + offset[1];
+    float* z = call.operands[2] + row;
+    if (sa == 1 && sb == 1) {
+      for (int64_t i = 0; i < n; ++i) z[i] = f(x[i], y[i]);
+    } else if (sa == 1 && sb == 0) {
+      const float s = *y;
+      for (int64_t i = 0; i < n; ++i) z[i] = f(x[i], s);
+    } else {
+      for (int64_t i = 0; i < n; ++i) z[i] = f(x[i * sa], y[i * sb]);
+    }
+  });
+}
+
+static void add_run(const Call& call, int, int piece) {
+  binary_run(call, piece, [](float a, float b) { return a + b; });
+}
+static void multiply_run(const Call& call, int, int piece) {
+  binary_run(call, piece, [](float a, float b) { return a * b; });
+}
+
+static bool broadcast_to_plan(const double* p, Plan& plan) {
+  const Broadcast b = broadcast<1>(p);
+  if (!broadcast_fits(b, 1)) return false;
+  plan.lengths[0] = span(b, 0);
+  plan.lengths[1] = b.size();
+  plan.pieces[0] = row_pieces(b);
+  return true;
+}
+
+static void broadcast_to_run(const Call& call, int, int piece) {
+  const Broadcast b = broadcast<1>(call.params);
+  const int64_t n = b.extent[3], s = b.stride[0][3];
+  for_rows<1>(b, share(b.rows(), row_pieces(b), piece), [&](int64_t row, const int64_t* offset) {
+    const float* x = call.operands[0] + offset[0];
+    float* y = call.operands[1] + row;
+    for (int64_t i = 0; i < n; ++i) y[i] = x[i * s];
+  });
+}
+
+// Sum over stretched axes. Where the outermost axis stays, its positions are pieces; each row is summed by
+// itself before it is added, so that long sums keep their precision.
+INLINE int sum_pieces(const Broadcast& b) { return b.stride[0][0] > 0 ? static_cast<int>(b.extent[0]) : 1; }
+
+static bool sum_to_plan(const double* p, Plan& plan) {
+  const Broadcast b = broadcast<1>(p);
+  if (!broadcast_fits(b, 1)) return false;
+  plan.lengths[0] = b.size();
+  plan.lengths[1] = span(b, 0);
+  plan.local = b.extent[3];
+  plan.pieces[0] = sum_pieces(b);
+  return true;
+}
+
+static void sum_to_run(const Call& call, int, int piece) {
+  const Broadcast b = broadcast<1>(call.params);
+  const int64_t* stride = b.stride[0];
+  const int64_t n = b.extent[3], i0 = sum_pieces(b) > 1 ? piece : 0, i1 = sum_pieces(b) > 1 ? piece + 1 : b.extent[0];
+  const float* x = call.operands[0] + i0 * b.extent[1] * b.extent[2] * n;
+  float* y = call.operands[1];
+  const bool inner = stride[3] > 0;
+  if (sum_pieces(b) == 1) {
+    clear(y, span(b, 0));
+  } else {
+    for (int64_t j = 0; j < (stride[1] > 0 ? b.extent[1] : 1); ++j)
+      for (int64_t k = 0; k < (stride[2] > 0 ? b.extent[2] : 1); ++k)
+        clear(y + i0 * stride[0] + j * stride[1] + k * stride[2], inner ? n : 1);
+  }
+  for (int64_t i = i0; i < i1; ++i)
+    for (int64_t j = 0; j < b.extent[1]; ++j) {
+      float* to = y + i * stride[0] + j * stride[1];
+      if (inner && stride[2] == 0) {  // rows that fall on each other: their sum first
+        float* sum = call.local;
+        clear(sum, n);
+        for (int64_t k = 0; k < b.extent[2]; ++k, x += n)
+          for (int64_t c = 0; c < n; ++c) sum[c] += x[c];
+        for (int64_t c = 0; c < n; ++c) to[c] += sum[c];
+        continue;
+      }
+      for (int64_t k = 0; k < b.extent[2]; ++k, x += n, to += stride[2]) {
+        if (inner) {
+          for (int64_t c = 0; c < n; ++c) to[c] += x[c];
+        } else {
+          double sum = 0;
+          for (int64_t c = 0; c < n; ++c) sum += x[c];
+          *to += static_cast<float>(sum);
+        }
+      }
+    }
+}
+
+// The same logical order in another physical one: four extents and strides of x, then of y.
+static bool reshape_plan(const double* p, Plan& plan) {
+  for (int k = 0; k < 2; ++k) {
+    int64_t size = 1;
+    for (int i = 0; i < 4; ++i) {
+      if (p[8 * k + i] < 1 || p[8 * k + 4 + i] < 0) return false;
+      size *= at(p, 8 * k + i);
+    }
+    plan.lengths[k] = size;
+  }
+  return plan.lengths[0] == plan.lengths[1];
+}
+
+static void reshape_run(const Call& call, int, int) {
+  const double* p = call.params;
+  const auto offset = [p](int k, int64_t logical) {
+    int64_t physical = 0;
+    for (int i = 3; i >= 0; --i) {
+      const int64_t extent = at(p, 8 * k + i);
+      physical += logical % extent * at(p, 8 * k + 4 + i);
+      logical /= extent;
+    }
+    return physical;
+  };
+  const int64_t size = at(p, 0) * at(p, 1) * at(p, 2) * at(p, 3);
+  for (int64_t i = 0; i < size; ++i) call.operands[1][offset(1, i)] = call.operands[0][offset(0, i)];
+}
+
+// rows · [A], rows · [B] → rows · [A + B]
+static bool concat_plan(const double* p, Plan& plan) {
+  if (p[0] < 1 || p[1] < 1 || p[2] < 1) return false;
+  plan.lengths[0] = at(p, 0) * at(p, 1);
+  plan.lengths[1] = at(p, 0) * at(p, 2);
+  plan.lengths[2] = plan.lengths[0] + plan.lengths[1];
+  return true;
+}
+
+static void concat_run(const Call& call, int, int) {
+  const int64_t rows = at(call.params, 0), A = at(call.params, 1), B = at(call.params, 2);
+  const float *a = call.operands[0], *b = call.operands[1];
+  float* y = call.operands[2];
+  for (int64_t r = 0; r < rows; ++r, a += A, b += B, y += A + B) {
+    for (int64_t i = 0; i < A; ++i) y[i] = a[i];
+    for (int64_t i = 0; i < B; ++i) y[A + i] = b[i];
+  }
+}
+
+// rows · [C] → rows · [count], from channel `start`
+static bool slice_channels_plan(const double* p, Plan& plan) {
+  if (p[0] < 1 || p[2] < 0 || p[3] < 1 || p[2] + p[3] > p[1]) return false;
+  plan.lengths[0] = at(p, 0) * at(p, 1);
+  plan.lengths[1] = at(p, 0) * at(p, 3);
+  return true;
+}
+
+static void slice_channels_run(const Call& call, int, int) {
+  const int64_t rows = at(call.params, 0), C = at(call.params, 1), start = at(call.params, 2), n = at(call.params, 3);
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t i = 0; i < n; ++i) call.operands[1][r * n + i] = call.operands[0][r * C + start + i];
+}
+
+// parameter, gradient, velocity, rate [1]; params: size, momentum, nesterov, weight decay
+static bool sgd_plan(const double* p, Plan& plan) {
+  plan.lengths[0] = plan.lengths[1] = plan.lengths[2] = at(p, 0);
+  plan.lengths[3] = 1;
+  plan.pieces[0] = pieces_of(at(p, 0));
+  return p[0] > 0;
+}
+
+static void sgd_run(const Call& call, int, int piece) {
+  const Range r = flat_range(call, piece);
+  float* __restrict parameter = call.operands[0];
+  const float* __restrict gradient = call.operands[1];
+  float* __restrict velocity = call.operands[2];
+  const float rate = call.operands[3][0], momentum = static_cast<float>(call.params[1]);
+  const float decay = static_cast<float>(call.params[3]);
+  if (call.params[2] != 0) {
+    for (int64_t i = r.begin; i < r.end; ++i) {
+      const float g = gradient[i] + decay * parameter[i];
+      velocity[i] = momentum * velocity[i] + g;
+      parameter[i] -= rate * (g + momentum * velocity[i]);
+    }
+  } else {
+    for (int64_t i = r.begin; i < r.end; ++i) {
+      velocity[i] = momentum * velocity[i] + (gradient[i] + decay * parameter[i]);
+      parameter[i] -= rate * velocity[i];
+    }
+  }
+}
+
+// parameter, gradient, m, v, rates [3] = rate, correction, shrink; params: size, beta1, beta2, eps, weight decay
+static bool adam_plan(const double* p, Plan& plan) {
+  for (int i = 0; i < 4; ++i) plan.lengths[i] = at(p, 0);
+  plan.lengths[4] = 3;
+  plan.pieces[0] = pieces_of(at(p, 0));
+  return p[0] > 0;
+}
+
+static void adam_run(const Call& call, int, int piece) {
+  const Range r = flat_range(call, piece);
+  float* __restrict parameter = call.operands[0];
+  const float* __restrict gradient = call.operands[1];
+  float* __restrict m = call.operands[2];
+  float* __restrict v = call.operands[3];
+  const float rate = call.operands[4][0], correction = call.operands[4][1], shrink = call.operands[4][2];
+  const float beta1 = static_cast<float>(call.params[1]), beta2 = static_cast<float>(call.params[2]);
+  // 1 − β is rounded once, from float64: in float32 it would lose the digits that 0.999 shares with 1
+  const float rest1 = static_cast<float>(1 - call.params[1]), rest2 = static_cast<float>(1 - call.params[2]);
+  const float eps = static_cast<float>(call.params[3]), decay = static_cast<float>(call.params[4]);
+  for (int64_t i = r.begin; i < r.end; ++i) {
+    const float g = gradient[i] + decay * parameter[i];
+    m[i] = beta1 * m[i] + rest1 * g;
+    v[i] = beta2 * v[i] + rest2 * g * g;
+    parameter[i] = shrink * parameter[i] - rate * m[i] / (__builtin_sqrtf(v[i]) * correction + eps);
+  }
+}
+
+}  // namespace ATENTO_ISA
+}  // namespace atento

@@ -1,0 +1,212 @@
+// Batch normalisation over rows of C channels, and its gradients. Sums go over chunks of rows, in float within a
+// chunk and in double between chunks, always in the same order.
+#pragma once
+#include "elementwise.h"
+
+namespace atento {
+namespace ATENTO_ISA {
+
+struct Rows {
+  int64_t count, C;
+  int pieces() const { return static_cast<int>(max(1, min(count, ceil_div(count * C, kPieceFloats)))); }
+  Range piece(int i) const { return share(count, pieces(), i); }
+};
+
+INLINE Rows rows_of(const double* p) { return {at(p, 0), at(p, 1)}; }
+INLINE bool rows_fit(const Rows& r) { return r.count > 0 && r.C > 0; }
+
+// x → [2,C]: mean and biased variance, a chunk's own mean taken out before squaring.
+static bool batch_statistics_plan(const double* p, Plan& plan) {
+  const Rows r = rows_of(p);
+  if (!rows_fit(r)) return false;
+  plan.lengths[0] = r.count * r.C;
+  plan.lengths[1] = 2 * r.C;
+  plan.shared = r.pieces() * 2 * r.C;
+  plan.phases = 2;
+  plan.pieces[0] = r.pieces();
+  return true;
+}
+
+static void batch_statistics_run(const Call& call, int phase, int piece) {
+  const Rows r = rows_of(call.params);
+  const int64_t C = r.C;
+  if (phase == 0) {
+    const Range range = r.piece(piece);
+    const float* x = call.operands[0] + range.begin * C;
+    float* __restrict mean = call.shared + piece * 2 * C;
+    float* __restrict squares = mean + C;
+    clear(mean, 2 * C);
+    const int64_t n = range.end - range.begin;
+    for (int64_t i = 0; i < n; ++i)
+      for (int64_t c = 0; c < C; ++c) mean[c] += x[i * C + c];
+    for (int64_t c = 0; c < C; ++c) mean[c] /= static_cast<float>(n);
+    for (int64_t i = 0; i < n; ++i)
+      for (int64_t c = 0; c < C; ++c) {
+        const float d = x[i * C + c] - mean[c];
+        squares[c] += d * d;
+      }
+    return;
+  }
+  // Chan, Golub and LeVeque (1979): parts with their own means are joined without cancellation
+  for (int64_t c = 0; c < C; ++c) {
+    double n = 0, mean = 0, squares = 0;
+    for (int k = 0; k < r.pieces(); ++k) {
+      const Range range = r.piece(k);
+      const double m = static_cast<double>(range.end - range.begin);
+      const double delta = call.shared[k * 2 * C + c] - mean;
+      mean += delta * m / (n + m);
+      squares += call.shared[k * 2 * C + C + c] + delta * delta * n * m / (n + m);
+      n += m;
+    }
+    call.operands[1][c] = static_cast<float>(mean);
+    call.operands[1][C + c] = static_cast<float>(squares / n);
+  }
+}
+
+// y = rate·(x − mean) + beta for one chunk; rate in `local`.
+INLINE void normalize_chunk(const Call& call, const Rows& r, int piece, const float* mean, const float* variance,
+                            const float* gamma, const float* beta, float* y_all) {
+  const float eps = static_cast<float>(call.params[2]);
+  float* __restrict rate = call.local;
+  for (int64_t c = 0; c < r.C; ++c) rate[c] = gamma[c] / __builtin_sqrtf(variance[c] + eps);
+  const Range range = r.piece(piece);
+  for (int64_t i = range.begin; i < range.end; ++i) {
+    const float* x = call.operands[0] + i * r.C;
+    float* y = y_all + i * r.C;
+    for (int64_t c = 0; c < r.C; ++c) y[c] = (x[c] - mean[c]) * rate[c] + beta[c];
+  }
+}
+
+// x, statistics [2,C], gamma, beta → y
+static bool batch_norm_plan(const double* p, Plan& plan) {
+  const Rows r = rows_of(p);
+  if (!rows_fit(r)) return false;
+  plan.lengths[0] = plan.lengths[4] = r.count * r.C;
+  plan.lengths[1] = 2 * r.C;
+  plan.lengths[2] = plan.lengths[3] = r.C;
+  plan.local = r.C;
+  plan.pieces[0] = r.pieces();
+  return true;
+}
+
+static void batch_norm_run(const Call& call, int, int piece) {
+  const Rows r = rows_of(call.params);
+  const float* s = call.operands[1];
+  normalize_chunk(call, r, piece, s, s + r.C, call.operands[2], call.operands[3], call.operands[4]);
+}
+
+// x, mean, variance, gamma, beta → y
+static bool batch_norm_inference_plan(const double* p, Plan& plan) {
+  const Rows r = rows_of(p);
+  if (!rows_fit(r)) return false;
+  plan.lengths[0] = plan.lengths[5] = r.count * r.C;
+  for (int i = 1; i < 5; ++i) plan.lengths[i] = r.C;
+  plan.local = r.C;
+  plan.pieces[0] = r.pieces();
+  return true;
+}
+
+static void batch_norm_inference_run(const Call& call, int, int piece) {
+  float* const* o = call.operands;
+  normalize_chunk(call, rows_of(call.params), piece, o[1], o[2], o[3], o[4], o[5]);
+}
+
+// dy, x, statistics → [2,C]: Σdy, Σdy·x̂
+static bool batch_norm_grad_sums_plan(const double* p, Plan& plan) {
+  const Rows r = rows_of(p);
+  if (!rows_fit(r)) return false;
+  plan.lengths[0] = plan.lengths[1] = r.count * r.C;
+  plan.lengths[2] = plan.lengths[3] = 2 * r.C;
+  plan.shared = r.pieces() * 2 * r.C;
+  plan.phases = 2;
+  plan.pieces[0] = r.pieces();
+  return true;
+}
+
+static void batch_norm_grad_sums_run(const Call& call, int phase, int piece) {
+  const Rows r = rows_of(call.params);
+  const int64_t C = r.C;
+  const float* mean = call.operands[2];
+  if (phase == 0) {
+    float* __restrict sum = call.shared + piece * 2 * C;
+    float* __restrict product = sum + C;
+    clear(sum, 2 * C);
+    const Range range = r.piece(piece);
+    for (int64_t i = range.begin; i < range.end; ++i) {
+      const float* dy = call.operands[0] + i * C;
+      const float* x = call.operands[1] + i * C;
+      for (int64_t c = 0; c < C; ++c) {
+        sum[c] += dy[c];
+        product[c] += dy[c] * (x[c] - mean[c]);
+      }
+    }
+    return;
+  }
+  const double eps = call.params[2];
+  for (int64_t c = 0; c < C; ++c) {
+    double sum = 0, product = 0;
+    for (int k = 0; k < r.pieces(); ++k) {
+      sum += call.shared[k * 2 * C + c];
+      product += call.shared[k * 2 * C + C + c];
+    }
+    call.operands[3][c] = static_cast<float>(sum);
+    call.operands[3][C + c] = static_cast<float>(product / __builtin_sqrt(mean[C + c] + eps));
+  }
+}
+
+// dy, x, statistics, gamma, sums → dx = a·dy + b·(x − mean) + k, a channel
+static bool batch_norm_input_grad_plan(const double* p, Plan& plan) {
+  const Rows r = rows_of(p);
+  if (!rows_fit(r)) return false;
+  plan.lengths[0] = plan.lengths[1] = plan.lengths[5] = r.count * r.C;
+  plan.lengths[2] = plan.lengths[4] = 2 * r.C;
+  plan.lengths[3] = r.C;
+  plan.local = 3 * r.C;
+  plan.pieces[0] = r.pieces();
+  return true;
+}
+
+static void batch_norm_input_grad_run(const Call& call, int, int piece) {
+  const Rows r = rows_of(call.params);
+  const int64_t C = r.C;
+  const float* mean = call.operands[2];
+  const float* sums = call.operands[4];
+  const float eps = static_cast<float>(call.params[2]), M = static_cast<float>(r.count);
+  float* __restrict a = call.local;
+  float* __restrict b = a + C;
+  float* __restrict k = b + C;
+  for (int64_t c = 0; c < C; ++c) {
+    const float rate = 1 / __builtin_sqrtf(mean[C + c] + eps);
+    a[c] = call.operands[3][c] * rate;
+    b[c] = -a[c] * rate * sums[C + c] / M;
+    k[c] = -a[c] * sums[c] / M;
+  }
+  const Range range = r.piece(piece);
+  for (int64_t i = range.begin; i < range.end; ++i) {
+    const float* dy = call.operands[0] + i * C;
+    const float* x = call.operands[1] + i * C;
+    float* dx = call.operands[5] + i * C;
+    for (int64_t c = 0; c < C; ++c) dx[c] = a[c] * dy[c] + (b[c] * (x[c] - mean[c]) + k[c]);
+  }
+}
+
+// running mean, running variance, statistics; params: C, momentum, M/(M − 1)
+static bool update_running_plan(const double* p, Plan& plan) {
+  plan.lengths[0] = plan.lengths[1] = at(p, 0);
+  plan.lengths[2] = 2 * at(p, 0);
+  return p[0] > 0;
+}
+
+static void update_running_run(const Call& call, int, int) {
+  const int64_t C = at(call.params, 0);
+  const float momentum = static_cast<float>(call.params[1]), unbiased = static_cast<float>(call.params[2]);
+  float *mean = call.operands[0], *variance = call.operands[1];
+  const float* s = call.operands[2];
+  for (int64_t c = 0; c < C; ++c) {
+    mean[c] += momentum * (s[c] - mean[c]);
+    variance[c] += momentum * (unbiased * s[C + c] - variance[c]);
+  }
+}
+
+}  // namespace ATENTO_ISA
+}  // namespace atento

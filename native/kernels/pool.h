@@ -1,0 +1,359 @@
+// Pooling by windows, means and maxima over space and over channels, gates along channels, the loss.
+#pragma once
+#include "norm.h"
+
+namespace atento {
+namespace ATENTO_ISA {
+
+struct PoolDims {
+  int64_t N, C, IH, IW, OH, OW, KH, KW, SH, SW, PH, PW;
+  int64_t x() const { return N * IH * IW * C; }
+  int64_t y() const { return N * OH * OW * C; }
+};
+
+INLINE PoolDims pool_dims(const double* p) {
+  int64_t v[12];
+  for (int i = 0; i < 12; ++i) v[i] = at(p, i);
+  return {v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7], v[8], v[9], v[10], v[11]};
+}
+
+INLINE bool pool_dims_fit(const PoolDims& d) {
+  return d.N > 0 && d.C > 0 && d.OH > 0 && d.OW > 0 && d.KH > 0 && d.KW > 0 && d.SH > 0 && d.SW > 0 && d.PH >= 0 &&
+         d.PW >= 0 && 2 * d.PH <= d.KH && 2 * d.PW <= d.KW && d.OH == (d.IH + 2 * d.PH - d.KH) / d.SH + 1 &&
+         d.OW == (d.IW + 2 * d.PW - d.KW) / d.SW + 1;
+}
+
+// Calls `f(pixel of x)` for the taps of output position (oh, ow) that lie inside, in reading order.
+template <class F>
+INLINE void for_taps(const PoolDims& d, int64_t oh, int64_t ow, F f) {
+  for (int64_t h = max(0, oh * d.SH - d.PH); h < min(d.IH, oh * d.SH - d.PH + d.KH); ++h)
+    for (int64_t w = max(0, ow * d.SW - d.PW); w < min(d.IW, ow * d.SW - d.PW + d.KW); ++w) f(h * d.IW + w);
+}
+
+INLINE bool wins(float x, float best) { return x > best || x != x; }  // NaN wins
+
+// x → y, a piece an output row
+static bool pool_plan(const double* p, Plan& plan) {
+  const PoolDims d = pool_dims(p);
+  if (!pool_dims_fit(d)) return false;
+  plan.lengths[0] = d.x();
+  plan.lengths[1] = d.y();
+  plan.pieces[0] = static_cast<int>(d.N * d.OH);
+  return true;
+}
+
+static void max_pool2d_run(const Call& call, int, int piece) {
+  const PoolDims d = pool_dims(call.params);
+  const float* x = call.operands[0] + piece / d.OH * d.IH * d.IW * d.C;
+  float* y = call.operands[1] + piece * d.OW * d.C;
+  for (int64_t ow = 0; ow < d.OW; ++ow, y += d.C) {
+    for (int64_t c = 0; c < d.C; ++c) y[c] = -__builtin_inff();
+    for_taps(d, piece % d.OH, ow, [&](int64_t pixel) {
+      const float* a = x + pixel * d.C;
+      for (int64_t c = 0; c < d.C; ++c) y[c] = wins(a[c], y[c]) ? a[c] : y[c];
+    });
+  }
+}
+
+static void avg_pool2d_run(const Call& call, int, int piece) {
+  const PoolDims d = pool_dims(call.params);
+  const float* x = call.operands[0] + piece / d.OH * d.IH * d.IW * d.C;
+  float* y = call.operands[1] + piece * d.OW * d.C;
+  const float share = 1.0f / static_cast<float>(d.KH * d.KW);
+  for (int64_t ow = 0; ow < d.OW; ++ow, y += d.C) {
+    clear(y, d.C);
+    for_taps(d, piece % d.OH, ow, [&](int64_t pixel) {
+      const float* a = x + pixel * d.C;
+      for (int64_t c = 0; c < d.C; ++c) y[c] += a[c];
+    });
+    for (int64_t c = 0; c < d.C; ++c) y[c] *= share;
+  }
+}
+
+// dy → dx, a piece an image
+static bool avg_pool2d_grad_plan(const double* p, Plan& plan) {
+  const PoolDims d = pool_dims(p);
+  if (!pool_dims_fit(d)) return false;
+  plan.lengths[0] = d.y();
+  plan.lengths[1] = d.x();
+  plan.pieces[0] = static_cast<int>(d.N);
+  return true;
+}
+
+static void avg_pool2d_grad_run(const Call& call, int, int piece) {
+  const PoolDims d = pool_dims(call.params);
+  const float* dy = call.operands[0] + piece * d.OH * d.OW * d.C;
+  float* dx = call.operands[1] + piece * d.IH * d.IW * d.C;
+  const float share = 1.0f / static_cast<float>(d.KH * d.KW);
+  clear(dx, d.IH * d.IW * d.C);
+  for (int64_t o = 0; o < d.OH * d.OW; ++o, dy += d.C)
+    for_taps(d, o / d.OW, o % d.OW, [&](int64_t pixel) {
+      float* a = dx + pixel * d.C;
+      for (int64_t c = 0; c < d.C; ++c) a[c] += share * dy[c];
+    });
+}
+
+// dy, x → dx, a piece an image; the first largest value of each window is looked for again
+static bool max_pool2d_grad_plan(const double* p, Plan& plan) {
+  const PoolDims d = pool_dims(p);
+  if (!pool_dims_fit(d)) return false;
+  plan.lengths[0] = d.y();
+  plan.lengths[1] = plan.lengths[2] = d.x();
+  plan.local = 2 * d.C;
+  plan.pieces[0] = static_cast<int>(d.N);
+  return true;
+}
+
+static void max_pool2d_grad_run(const Call& call, int, int piece) {
+  const PoolDims d = pool_dims(call.params);
+  const float* dy = call.operands[0] + piece * d.OH * d.OW * d.C;
+  const float* x = call.operands[1] + piece * d.IH * d.IW * d.C;
+  float* dx = call.operands[2] + piece * d.IH * d.IW * d.C;
+  float* best = call.local;
+  int32_t* winner = reinterpret_cast<int32_t*>(best + d.C);
+  clear(dx, d.IH * d.IW * d.C);
+  for (int64_t o = 0; o < d.OH * d.OW; ++o, dy += d.C) {
+    bool first = true;
+    for_taps(d, o / d.OW, o % d.OW, [&](int64_t pixel) {
+      const float* a = x + pixel * d.C;
+      const int32_t here = static_cast<int32_t>(pixel);
+      for (int64_t c = 0; c < d.C; ++c) {
+        const bool better = first || wins(a[c], best[c]);
+        best[c] = better ? a[c] : best[c];
+        winner[c] = better ? here : winner[c];
+      }
+      first = false;
+    });
+    for (int64_t c = 0; c < d.C; ++c) dx[winner[c] * d.C + c] += dy[c];
+  }
+}
+
+struct Map {
+  int64_t N, C, P;  // images, channels, pixels
+};
+
+INLINE Map map_of(const double* p) { return {at(p, 0), at(p, 1), at(p, 2) * at(p, 3)}; }
+INLINE bool map_fits(const Map& m) { return m.N > 0 && m.C > 0 && m.P > 0; }
+
+// [N,P,C] → [N,C], a piece an image
+static bool over_space_plan(const double* p, Plan& plan) {
+  const Map m = map_of(p);
+  if (!map_fits(m)) return false;
+  plan.lengths[0] = m.N * m.P * m.C;
+  plan.lengths[1] = m.N * m.C;
+  plan.pieces[0] = static_cast<int>(m.N);
+  return true;
+}
+
+static void mean_spatial_run(const Call& call, int, int piece) {
+  const Map m = map_of(call.params);
+  const float* x = call.operands[0] + piece * m.P * m.C;
+  float* y = call.operands[1] + piece * m.C;
+  clear(y, m.C);
+  for (int64_t i = 0; i < m.P; ++i)
+    for (int64_t c = 0; c < m.C; ++c) y[c] += x[i * m.C + c];
+  for (int64_t c = 0; c < m.C; ++c) y[c] /= static_cast<float>(m.P);
+}
+
+static void max_spatial_run(const Call& call, int, int piece) {
+  const Map m = map_of(call.params);
+  const float* x = call.operands[0] + piece * m.P * m.C;
+  float* y = call.operands[1] + piece * m.C;
+  for (int64_t c = 0; c < m.C; ++c) y[c] = -__builtin_inff();
+  for (int64_t i = 0; i < m.P; ++i)
+    for (int64_t c = 0; c < m.C; ++c) y[c] = wins(x[i * m.C + c], y[c]) ? x[i * m.C + c] : y[c];
+}
+
+// [N,P,C] → [N,P]
+INLINE Rows rows_of_map(const Map& m) { return {m.N * m.P, m.C}; }
+
+static bool over_channels_plan(const double* p, Plan& plan) {
+  const Map m = map_of(p);
+  if (!map_fits(m)) return false;
+  plan.lengths[0] = m.N * m.P * m.C;
+  plan.lengths[1] = m.N * m.P;
+  plan.pieces[0] = rows_of_map(m).pieces();
+  return true;
+}
+
+// Folds the channels of one pixel, a vector's lanes last. `f` must not care about order.
+template <class F>
+INLINE float fold(const float* x, int64_t C, float start, F f) {
+  float lanes[L];
+  for (int j = 0; j < L; ++j) lanes[j] = start;
+  int64_t c = 0;
+  for (; c + L <= C; c += L)
+    for (int j = 0; j < L; ++j) lanes[j] = f(lanes[j], x[c + j]);
+  for (int j = 0; c + j < C; ++j) lanes[j] = f(lanes[j], x[c + j]);
+  float result = lanes[0];
+  for (int j = 1; j < L; ++j) result = f(result, lanes[j]);
+  return result;
+}
+
+static void mean_channel_run(const Call& call, int, int piece) {
+  const Map m = map_of(call.params);
+  const Range range = rows_of_map(m).piece(piece);
+  for (int64_t i = range.begin; i < range.end; ++i) {
+    const float sum = fold(call.operands[0] + i * m.C, m.C, 0, [](float a, float b) { return a + b; });
+    call.operands[1][i] = sum / static_cast<float>(m.C);
+  }
+}
+
+static void max_channel_run(const Call& call, int, int piece) {
+  const Map m = map_of(call.params);
+  const Range range = rows_of_map(m).piece(piece);
+  for (int64_t i = range.begin; i < range.end; ++i)
+    call.operands[1][i] =
+        fold(call.operands[0] + i * m.C, m.C, -__builtin_inff(), [](float a, float b) { return wins(b, a) ? b : a; });
+}
+
+INLINE bool ties(float x, float y) { return x == y || (x != x && y != y); }
+
+// dy [N,C], x [N,P,C], y [N,C] → dx [N,P,C], a piece an image
+static bool max_grad_spatial_plan(const double* p, Plan& plan) {
+  const Map m = map_of(p);
+  if (!map_fits(m)) return false;
+  plan.lengths[0] = plan.lengths[2] = m.N * m.C;
+  plan.lengths[1] = plan.lengths[3] = m.N * m.P * m.C;
+  plan.local = m.C;
+  plan.pieces[0] = static_cast<int>(m.N);
+  return true;
+}
+
+static void max_grad_spatial_run(const Call& call, int, int piece) {
+  const Map m = map_of(call.params);
+  const float* dy = call.operands[0] + piece * m.C;
+  const float* x = call.operands[1] + piece * m.P * m.C;
+  const float* y = call.operands[2] + piece * m.C;
+  float* dx = call.operands[3] + piece * m.P * m.C;
+  float* count = call.local;
+  clear(count, m.C);
+  for (int64_t i = 0; i < m.P; ++i)
+    for (int64_t c = 0; c < m.C; ++c) count[c] += ties(x[i * m.C + c], y[c]) ? 1.0f : 0.0f;
+  for (int64_t i = 0; i < m.P; ++i)
+    for (int64_t c = 0; c < m.C; ++c) dx[i * m.C + c] = ties(x[i * m.C + c], y[c]) ? dy[c] / count[c] : 0.0f;
+}
+
+// dy [N,P], x [N,P,C], y [N,P] → dx [N,P,C]
+static bool max_grad_channel_plan(const double* p, Plan& plan) {
+  const Map m = map_of(p);
+  if (!map_fits(m)) return false;
+  plan.lengths[0] = plan.lengths[2] = m.N * m.P;
+  plan.lengths[1] = plan.lengths[3] = m.N * m.P * m.C;
+  plan.pieces[0] = rows_of_map(m).pieces();
+  return true;
+}
+
+static void max_grad_channel_run(const Call& call, int, int piece) {
+  const Map m = map_of(call.params);
+  const Range range = rows_of_map(m).piece(piece);
+  for (int64_t i = range.begin; i < range.end; ++i) {
+    const float* x = call.operands[1] + i * m.C;
+    float* dx = call.operands[3] + i * m.C;
+    const float y = call.operands[2][i];
+    float count = 0;
+    for (int64_t c = 0; c < m.C; ++c) count += ties(x[c], y) ? 1.0f : 0.0f;
+    const float dy = call.operands[0][i] / count;
+    for (int64_t c = 0; c < m.C; ++c) dx[c] = ties(x[c], y) ? dy : 0.0f;
+  }
+}
+
+// x [N,C], w [K] → y [N,C]; params: N, C, K, flip
+INLINE int64_t channel_tap(int64_t K, bool flip, int64_t tap) { return flip ? (K - 1) / 2 - tap : tap - (K - 1) / 2; }
+
+static bool channel_conv_plan(const double* p, Plan& plan) {
+  plan.lengths[0] = plan.lengths[2] = at(p, 0) * at(p, 1);
+  plan.lengths[1] = at(p, 2);
+  return p[0] > 0 && p[1] > 0 && p[2] > 0;
+}
+
+static void channel_conv_run(const Call& call, int, int) {
+  const int64_t N = at(call.params, 0), C = at(call.params, 1), K = at(call.params, 2);
+  clear(call.operands[2], N * C);
+  for (int64_t n = 0; n < N; ++n)
+    for (int64_t tap = 0; tap < K; ++tap) {
+      const int64_t shift = channel_tap(K, call.params[3] != 0, tap);
+      const float w = call.operands[1][tap];
+      const float* x = call.operands[0] + n * C + shift;
+      float* y = call.operands[2] + n * C;
+      for (int64_t c = max(0, -shift); c < min(C, C - shift); ++c) y[c] += x[c] * w;
+    }
+}
+
+// x [N,C], dy [N,C] → dw [K]
+static bool channel_conv_weight_grad_plan(const double* p, Plan& plan) {
+  plan.lengths[0] = plan.lengths[1] = at(p, 0) * at(p, 1);
+  plan.lengths[2] = at(p, 2);
+  return p[0] > 0 && p[1] > 0 && p[2] > 0;
+}
+
+static void channel_conv_weight_grad_run(const Call& call, int, int) {
+  const int64_t N = at(call.params, 0), C = at(call.params, 1), K = at(call.params, 2);
+  for (int64_t tap = 0; tap < K; ++tap) {
+    const int64_t shift = channel_tap(K, call.params[3] != 0, tap);
+    double sum = 0;
+    for (int64_t n = 0; n < N; ++n)
+      for (int64_t c = max(0, -shift); c < min(C, C - shift); ++c)
+        sum += call.operands[0][n * C + c + shift] * call.operands[1][n * C + c];
+    call.operands[2][tap] = static_cast<float>(sum);
+  }
+}
+
+// log Σ exp of a row, its largest value taken out first
+INLINE double log_sum_exp(const float* x, int64_t K) {
+  double top = x[0], sum = 0;
+  for (int64_t k = 1; k < K; ++k) top = x[k] > top || x[k] != x[k] ? x[k] : top;
+  for (int64_t k = 0; k < K; ++k) sum += __builtin_exp(x[k] - top);
+  return top + __builtin_log(sum);
+}
+
+// logits [N,K], labels [N] → loss [1]; params: N, K, smoothing
+static bool cross_entropy_plan(const double* p, Plan& plan) {
+  plan.lengths[0] = at(p, 0) * at(p, 1);
+  plan.lengths[1] = at(p, 0);
+  plan.lengths[2] = 1;
+  return p[0] > 0 && p[1] > 0;
+}
+
+static void cross_entropy_run(const Call& call, int, int) {
+  const int64_t N = at(call.params, 0), K = at(call.params, 1);
+  const double smoothing = call.params[2];
+  double loss = 0;
+  for (int64_t n = 0; n < N; ++n) {
+    const float* x = call.operands[0] + n * K;
+    const double total = log_sum_exp(x, K);
+    const int64_t label = static_cast<int64_t>(call.operands[1][n]);
+    double uniform = 0, hard = __builtin_nan("");
+    for (int64_t k = 0; k < K; ++k) {
+      uniform += (total - x[k]) / static_cast<double>(K);
+      if (k == label) hard = total - x[k];
+    }
+    loss += ((1 - smoothing) * hard + smoothing * uniform) / static_cast<double>(N);
+  }
+  call.operands[2][0] = static_cast<float>(loss);
+}
+
+// dy [1], logits [N,K], labels [N] → dlogits [N,K]
+static bool cross_entropy_grad_plan(const double* p, Plan& plan) {
+  plan.lengths[0] = 1;
+  plan.lengths[1] = plan.lengths[3] = at(p, 0) * at(p, 1);
+  plan.lengths[2] = at(p, 0);
+  return p[0] > 0 && p[1] > 0;
+}
+
+static void cross_entropy_grad_run(const Call& call, int, int) {
+  const int64_t N = at(call.params, 0), K = at(call.params, 1);
+  const double smoothing = call.params[2], rate = call.operands[0][0] / static_cast<double>(N);
+  for (int64_t n = 0; n < N; ++n) {
+    const float* x = call.operands[1] + n * K;
+    const double total = log_sum_exp(x, K);
+    const int64_t label = static_cast<int64_t>(call.operands[2][n]);
+    for (int64_t k = 0; k < K; ++k) {
+      const double target = (k == label ? 1 - smoothing : 0) + smoothing / static_cast<double>(K);
+      call.operands[3][n * K + k] = static_cast<float>(rate * (__builtin_exp(x[k] - total) - target));
+    }
+  }
+}
+
+}  // namespace ATENTO_ISA
+}  // namespace atento

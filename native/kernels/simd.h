@@ -1,0 +1,44 @@
+// Vectors of one instruction set. Included once for each set, in a namespace of its own: nothing here may be
+// shared between the translation units, or the linker could keep the copy a processor cannot run.
+#pragma once
+#include <cstdint>
+
+#include "../kernel.h"
+
+#define INLINE static inline __attribute__((always_inline))
+
+namespace atento {
+namespace ATENTO_ISA {
+
+constexpr int L = ATENTO_LANES;           // floats in a vector
+constexpr int NR = 2 * L;                 // channels of a register tile
+#if ATENTO_LANES == 16
+constexpr int MR = 12;                    // pixels of a register tile: 24 of 32 registers accumulate
+constexpr int GR = 8;                     // rows of a weight gradient tile: channel counts are multiples of 8
+#else
+constexpr int MR = 6;                     // 12 of 16 registers accumulate
+constexpr int GR = 6;
+#endif
+
+typedef float V __attribute__((vector_size(4 * L)));
+typedef float VU __attribute__((vector_size(4 * L), aligned(4), may_alias));
+typedef int VI __attribute__((vector_size(4 * L)));
+
+INLINE V load(const float* p) { return *reinterpret_cast<const VU*>(p); }
+INLINE void store(float* p, V v) { *reinterpret_cast<VU*>(p) = v; }
+INLINE V splat(float s) { return s - V{}; }
+
+INLINE int64_t min(int64_t a, int64_t b) { return a < b ? a : b; }
+INLINE int64_t max(int64_t a, int64_t b) { return a > b ? a : b; }
+INLINE int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+INLINE int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
+
+INLINE void copy(float* __restrict to, const float* __restrict from, int64_t n) { __builtin_memcpy(to, from, 4 * n); }
+INLINE void clear(float* to, int64_t n) { __builtin_memset(to, 0, 4 * n); }
+
+// Piece `piece` of `pieces` equal shares of [0, n).
+struct Range { int64_t begin, end; };
+INLINE Range share(int64_t n, int pieces, int piece) { return {n * piece / pieces, n * (piece + 1) / pieces}; }
+
+}  // namespace ATENTO_ISA
+}  // namespace atento

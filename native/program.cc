@@ -1,0 +1,132 @@
+#include "program.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <chrono>
+#include <new>
+#include <utility>
+
+namespace atento {
+
+namespace {
+
+constexpr int64_t kAlign = 64;  // bytes of a cache line
+
+int64_t bytes_of(int64_t floats) { return (floats * 4 + kAlign - 1) / kAlign * kAlign; }
+
+double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+}  // namespace
+
+Block::Block(int64_t floats) : floats_(floats) {
+  if (floats == 0) return;
+  void* memory = mmap(nullptr, bytes_of(floats), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) throw std::bad_alloc();
+#ifdef MADV_HUGEPAGE
+  madvise(memory, bytes_of(floats), MADV_HUGEPAGE);
+#endif
+  data_ = static_cast<float*>(memory);
+}
+
+Block::~Block() {
+  if (data_) munmap(data_, bytes_of(floats_));
+}
+
+Block::Block(Block&& other) noexcept
+    : data_(std::exchange(other.data_, nullptr)), floats_(std::exchange(other.floats_, 0)) {}
+
+Block& Block::operator=(Block&& other) noexcept {
+  std::swap(data_, other.data_);
+  std::swap(floats_, other.floats_);
+  return *this;
+}
+
+Arena::Arena(int64_t floats, int threads, const KernelTable& table)
+    : variables(floats), local(threads), kernels(table), pool(threads) {}
+
+void Arena::reserve(int64_t scratch_floats, int64_t shared_floats, int64_t local_floats) {
+  const auto grow = [](Block& block, int64_t floats) {
+    if (block.size() >= floats) return;
+    block = Block();  // freed first: two of the largest blocks would not be needed at once
+    block = Block(floats);
+  };
+  grow(scratch, scratch_floats);
+  grow(shared, shared_floats);
+  for (Block& block : local) grow(block, local_floats);
+}
+
+std::string Program::load(std::shared_ptr<Arena> arena, const double* code, int64_t length, int64_t scratch) {
+  arena_ = std::move(arena);
+  const int64_t end = arena_->variables.size() + scratch;
+  int64_t shared = 0, local = 0;
+  for (int64_t at = 0; at < length;) {
+    const std::string where = "record " + std::to_string(records_.size());
+    const int64_t index = static_cast<int64_t>(code[at]);
+    if (index < 0 || index >= arena_->kernels.count) return where + ": no kernel " + std::to_string(index);
+    Record record{&arena_->kernels.kernels[index], {}, {}, {}, 0};
+    const std::string what = where + " (" + record.kernel->name + ")";
+    const int64_t need = 3 + 2 * record.kernel->operands + record.kernel->params;
+    if (at + need > length) return what + ": code ends early";
+    if (code[at + 1] != record.kernel->operands) return what + ": wrong number of operands";
+    if (code[at + 2 + 2 * record.kernel->operands] != record.kernel->params) return what + ": wrong number of parameters";
+    record.params.assign(code + at + need - record.kernel->params, code + at + need);
+    if (!record.kernel->plan(record.params.data(), record.plan)) return what + ": parameters do not fit together";
+    for (int k = 0; k < record.kernel->operands; ++k) {
+      const int64_t offset = static_cast<int64_t>(code[at + 2 + 2 * k]), floats = static_cast<int64_t>(code[at + 3 + 2 * k]);
+      if (offset < 0 || floats < record.plan.lengths[k] || offset + floats > end ||
+          (offset < arena_->variables.size() && offset + floats > arena_->variables.size())) {
+        return what + ": operand " + std::to_string(k) + " is out of bounds";
+      }
+      record.offsets.push_back(offset);
+    }
+    shared = std::max(shared, record.plan.shared);
+    local = std::max(local, record.plan.local);
+    records_.push_back(std::move(record));
+    at += need;
+  }
+  arena_->reserve(scratch, shared, local);
+  return "";
+}
+
+void Program::run() {
+  struct Context {
+    Arena* arena;
+    const Record* record;
+    float* operands[kMaxOperands];
+    int phase;
+  } context{arena_.get(), nullptr, {}, 0};
+  arena_->pool.begin();
+  double last = now();
+  for (Record& record : records_) {
+    context.record = &record;
+    const int64_t variables = arena_->variables.size();
+    for (size_t k = 0; k < record.offsets.size(); ++k) {
+      const int64_t offset = record.offsets[k];
+      context.operands[k] = offset < variables ? arena_->variables.data() + offset : arena_->scratch.data() + (offset - variables);
+    }
+    for (int phase = 0; phase < record.plan.phases; ++phase) {
+      context.phase = phase;
+      arena_->pool.run(
+          record.plan.pieces[phase],
+          [](void* p, int piece, int thread) {
+            const Context& c = *static_cast<Context*>(p);
+            const Call call{c.operands, c.record->params.data(), c.arena->shared.data(), c.arena->local[thread].data()};
+            c.record->kernel->run(call, c.phase, piece);
+          },
+          &context);
+    }
+    const double time = now();
+    record.seconds += time - last;
+    last = time;
+  }
+  arena_->pool.end();
+}
+
+void Program::reset_times() {
+  for (Record& record : records_) record.seconds = 0;
+}
+
+}  // namespace atento

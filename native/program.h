@@ -1,0 +1,69 @@
+// Memory of one training, and the flat programs that run in it.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "kernel.h"
+#include "pool.h"
+
+namespace atento {
+
+// Memory that is only touched when used: zeroed pages from the system.
+class Block {
+ public:
+  Block() = default;
+  explicit Block(int64_t floats);
+  ~Block();
+  Block(Block&& other) noexcept;
+  Block& operator=(Block&& other) noexcept;
+
+  float* data() const { return data_; }
+  int64_t size() const { return floats_; }
+
+ private:
+  float* data_ = nullptr;
+  int64_t floats_ = 0;
+};
+
+// Variables, which stay, and scratch, which every program of the arena uses in turn.
+class Arena {
+ public:
+  Arena(int64_t variables, int threads, const KernelTable& kernels);
+
+  // Makes room for a program; nothing in scratch or workspace outlives a run.
+  void reserve(int64_t scratch, int64_t shared, int64_t local);
+
+  Block variables, scratch, shared;
+  std::vector<Block> local;  // one a thread
+  const KernelTable& kernels;
+  Pool pool;
+};
+
+struct Record {
+  const Kernel* kernel;
+  Plan plan;
+  std::vector<int64_t> offsets;
+  std::vector<double> params;
+  double seconds = 0;  // spent since the last reset
+};
+
+// Records of [kernel, operands, (offset, length)…, params, params…], offsets counted in floats: variables first,
+// scratch after them.
+class Program {
+ public:
+  // Returns an empty string, or what is wrong with the code: nothing unchecked ever runs.
+  std::string load(std::shared_ptr<Arena> arena, const double* code, int64_t length, int64_t scratch);
+  void run();
+
+  const std::vector<Record>& records() const { return records_; }
+  void reset_times();
+  Arena& arena() const { return *arena_; }
+
+ private:
+  std::shared_ptr<Arena> arena_;
+  std::vector<Record> records_;
+};
+
+}  // namespace atento

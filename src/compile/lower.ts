@@ -1,0 +1,158 @@
+import type { Graph } from "../engine/engine.ts";
+import { inputsOf } from "../engine/inputs.ts";
+import { type Node, nodeOf, type Op } from "../ops/op.ts";
+import { sizeOf, type Tensor } from "../tensor/tensor.ts";
+import { type Lifetime, planMemory } from "./memory.ts";
+import { lastUses, schedule } from "./schedule.ts";
+
+/** A place in the arena, in floats: variables first, scratch after them. */
+export interface Place {
+  readonly offset: number;
+  readonly floats: number;
+}
+
+/** One call of a kernel. */
+export interface ProgramRecord {
+  readonly kernel: string;
+  readonly label: string;
+  readonly operands: readonly Place[];
+  readonly params: readonly number[];
+  readonly multiplyAdds: number;
+}
+
+/** A graph made flat: what runs, and where every byte lies. */
+export interface FlatProgram {
+  readonly records: readonly ProgramRecord[];
+  readonly inputs: ReadonlyMap<string, { readonly tensor: Tensor; readonly place: Place }>;
+  readonly outputs: ReadonlyMap<string, { readonly tensor: Tensor; readonly place: Place }>;
+  readonly scratchFloats: number;
+}
+
+/** The memory a tensor lies in: its own, or part of another tensor's. */
+interface Home {
+  readonly root: Tensor;
+  readonly offset: number;
+}
+
+type OpNode = Node & { readonly op: Op };
+
+/**
+ * @param variables places of the variables, by name.
+ * @param variableFloats where scratch begins.
+ */
+export function lower(
+  graph: Graph,
+  variables: ReadonlyMap<string, Place>,
+  variableFloats: number,
+): FlatProgram {
+  const order = schedule(graph);
+  const homes = assignHomes(graph, order);
+  const scratch = order.filter(
+    (x) => homes.get(x)!.root === x && x.source.kind !== "variable" && sizeOf(x.shape) > 0,
+  );
+  const lifetimes = lifetimesOf(graph, order, homes);
+  const plan = planMemory(scratch.map((x) => lifetimes.get(x)!));
+  const starts = new Map(scratch.map((x, k) => [x, variableFloats + plan.offsets[k]]));
+  const place = (x: Tensor): Place => {
+    const { root, offset } = homes.get(x)!;
+    const start =
+      root.source.kind === "variable" ? variables.get(root.source.variable.name)?.offset : starts.get(root);
+    if (start === undefined) throw new Error(`${root.label} has no place in the arena`);
+    return { offset: start + offset, floats: sizeOf(x.shape) };
+  };
+  const placed = (tensors: Iterable<[string, Tensor]>) =>
+    new Map([...tensors].map(([name, tensor]) => [name, { tensor, place: place(tensor) }]));
+  return {
+    records: order.flatMap((x) => recordOf(x, place)),
+    inputs: placed(inputsOf(order)),
+    outputs: placed(Object.entries(graph.outputs)),
+    scratchFloats: plan.total,
+  };
+}
+
+function recordOf(x: Tensor, place: (x: Tensor) => Place): ProgramRecord[] {
+  const node = nodeOf(x);
+  if (!node) return [];
+  const call = node.op.native(node);
+  if ("alias" in call) return [];
+  const operands = (node.op.writes ? node.inputs : [...node.inputs, x]).map(place);
+  const multiplyAdds = node.op.multiplyAdds?.(node) ?? 0;
+  return [{ kernel: call.kernel, label: x.label, operands, params: call.params, multiplyAdds }];
+}
+
+/** Views share the memory of what they look at; an op may work in place when its input is not needed afterwards. */
+function assignHomes(graph: Graph, order: readonly Tensor[]): Map<Tensor, Home> {
+  const homes = new Map<Tensor, Home>();
+  const kept = new Set(Object.values(graph.outputs).map((x) => x));
+  const uses = lastUses(order);
+  const lastOfRoot = new Map<Tensor, number>();
+  order.forEach((x) => {
+    const home = viewed(x, homes) ?? { root: x, offset: 0 };
+    homes.set(x, home);
+    const last = kept.has(x) ? Number.POSITIVE_INFINITY : (uses.get(x) ?? -1);
+    lastOfRoot.set(home.root, Math.max(lastOfRoot.get(home.root) ?? -1, last));
+  });
+  const merged = new Map<Tensor, Tensor>();
+  const resolve = (root: Tensor): Tensor => {
+    const into = merged.get(root);
+    return into ? resolve(into) : root;
+  };
+  order.forEach((x, position) => {
+    const node = nodeOf(x);
+    if (node?.op.inPlace === undefined || homes.get(x)!.root !== x) return;
+    const source = node.inputs[node.op.inPlace];
+    const home = homes.get(source)!;
+    const root = resolve(home.root);
+    const free = root.source.kind === "op" && lastOfRoot.get(root) === position && home.offset === 0;
+    if (!free || sizeOf(root.shape) !== sizeOf(x.shape)) return;
+    merged.set(x, root);
+    lastOfRoot.set(root, lastOfRoot.get(x)!);
+  });
+  for (const [x, { root, offset }] of homes) homes.set(x, { root: resolve(root), offset });
+  return homes;
+}
+
+function viewed(x: Tensor, homes: ReadonlyMap<Tensor, Home>): Home | undefined {
+  const node: OpNode | undefined = nodeOf(x);
+  if (!node || node.op.writes) return undefined;
+  const call = node.op.native(node);
+  if (!("alias" in call)) return undefined;
+  const { root, offset } = homes.get(node.inputs[0])!;
+  return { root, offset: offset + call.alias };
+}
+
+function lifetimesOf(
+  graph: Graph,
+  order: readonly Tensor[],
+  homes: ReadonlyMap<Tensor, Home>,
+): Map<Tensor, Lifetime> {
+  const uses = lastUses(order);
+  const kept = new Set(Object.values(graph.outputs));
+  const lifetimes = new Map<Tensor, { floats: number; first: number; last: number }>();
+  order.forEach((x, position) => {
+    const { root } = homes.get(x)!;
+    // inputs are written before the first record
+    const first = x.source.kind === "input" ? -1 : position;
+    const last = kept.has(x) ? order.length : (uses.get(x) ?? position);
+    const known = lifetimes.get(root);
+    if (!known) lifetimes.set(root, { floats: sizeOf(root.shape), first, last });
+    else {
+      known.first = Math.min(known.first, first);
+      known.last = Math.max(known.last, last);
+    }
+  });
+  return lifetimes;
+}
+
+/** The program as the addon reads it. @throws Error for a kernel the addon lacks. */
+export function encode(program: FlatProgram, kernels: readonly string[]): Float64Array {
+  const indices = new Map(kernels.map((name, index) => [name, index]));
+  return Float64Array.from(
+    program.records.flatMap(({ kernel, operands, params }) => {
+      const index = indices.get(kernel);
+      if (index === undefined) throw new Error(`the native engine has no kernel ${kernel}`);
+      const places = operands.flatMap(({ offset, floats }) => [offset, floats]);
+      return [index, operands.length, ...places, params.length, ...params];
+    }),
+  );
+}

@@ -1,0 +1,40 @@
+/** A piece of memory and when it is needed: from one position of the program to another, both included. */
+export interface Lifetime {
+  readonly floats: number;
+  readonly first: number;
+  readonly last: number;
+}
+
+export interface MemoryPlan {
+  /** In floats, for each lifetime in the order given. */
+  readonly offsets: readonly number[];
+  readonly total: number;
+}
+
+const LINE = 16; // floats of a cache line
+
+/**
+ * Lays lifetimes into one arena so that those that overlap in time do not overlap in space: the largest first,
+ * each at the lowest place that is free for as long as it lives (Pisarchyk and Lee, 2001.03288, greedy by size).
+ */
+export function planMemory(lifetimes: readonly Lifetime[]): MemoryPlan {
+  const order = lifetimes.map((_, k) => k).sort((a, b) => lifetimes[b].floats - lifetimes[a].floats || a - b);
+  const offsets = new Array<number>(lifetimes.length).fill(0);
+  const placed: { begin: number; end: number; first: number; last: number }[] = []; // by begin
+  let total = 0;
+  for (const k of order) {
+    const { floats, first, last } = lifetimes[k];
+    const size = Math.ceil(floats / LINE) * LINE;
+    let begin = 0;
+    for (const other of placed) {
+      if (other.last < first || other.first > last) continue;
+      if (other.begin - begin >= size) break;
+      begin = Math.max(begin, other.end);
+    }
+    offsets[k] = begin;
+    const at = placed.findIndex((other) => other.begin > begin);
+    placed.splice(at < 0 ? placed.length : at, 0, { begin, end: begin + size, first, last });
+    total = Math.max(total, begin + size);
+  }
+  return { offsets, total };
+}

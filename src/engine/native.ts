@@ -1,0 +1,142 @@
+import { encode, type FlatProgram, lower, type Place } from "../compile/lower.ts";
+import { reorder } from "../tensor/layout.ts";
+import { sizeOf, type Variable } from "../tensor/tensor.ts";
+import type { Addon, AddonArena, AddonProgram } from "./addon.ts";
+import type { Engine, Executable, Graph, Store, Values } from "./engine.ts";
+import { expectSize, fed } from "./inputs.ts";
+import { Queue } from "./queue.ts";
+
+const LINE = 16; // floats of a cache line: no two variables share one
+
+export class NativeEngine implements Engine {
+  readonly name = "native";
+  readonly description: string;
+  readonly threads: number;
+  readonly #addon: Addon;
+  readonly #isa: string;
+
+  constructor(addon: Addon, threads: number, isa = "") {
+    this.#addon = addon;
+    this.#isa = isa;
+    this.threads = threads;
+    const arena = new addon.Arena(0, 1, isa);
+    this.description = `native engine (${arena.isa}, ${threads} thread${threads === 1 ? "" : "s"})`;
+  }
+
+  open(variables: Iterable<Variable>): NativeStore {
+    return new NativeStore(this.#addon, [...variables], this.threads, this.#isa);
+  }
+
+  /** Multiply-adds a second that the processor reaches on registers alone: the measure of every kernel. */
+  peak(): number {
+    return this.#addon.peak(this.threads, this.#isa);
+  }
+}
+
+/** An executable that tells where its time goes. */
+export interface NativeExecutable extends Executable {
+  readonly program: FlatProgram;
+  /** Seconds spent in each record since the last reset. */
+  times(): Float64Array;
+  resetTimes(): void;
+}
+
+export class NativeStore implements Store {
+  readonly variables: ReadonlyMap<string, Variable>;
+  readonly #addon: Addon;
+  readonly #places = new Map<string, Place>();
+  readonly #floats: number;
+  readonly #queue = new Queue();
+  #arena: AddonArena | undefined;
+  #memory: Float32Array;
+
+  constructor(addon: Addon, variables: readonly Variable[], threads: number, isa: string) {
+    this.#addon = addon;
+    this.variables = new Map(variables.map((variable) => [variable.name, variable]));
+    let offset = 0;
+    for (const { name, shape } of this.variables.values()) {
+      this.#places.set(name, { offset, floats: sizeOf(shape) });
+      offset += Math.ceil(sizeOf(shape) / LINE) * LINE;
+    }
+    this.#floats = offset;
+    this.#arena = new addon.Arena(offset, threads, isa);
+    this.#memory = this.#arena.variables();
+    for (const { name, shape, initialize } of this.variables.values()) {
+      const initial = new Float32Array(sizeOf(shape));
+      initialize(initial);
+      this.write(name, initial);
+    }
+  }
+
+  get #open(): AddonArena {
+    if (!this.#arena) throw new Error("the store is closed");
+    return this.#arena;
+  }
+
+  /** The variable's own memory, in the order the kernels keep it (channels last, OIHW as HWIO). */
+  view(name: string): Float32Array {
+    const place = this.#places.get(name);
+    if (!place) throw new Error(`no variable is called ${name}`);
+    return this.#memory.subarray(place.offset, place.offset + place.floats);
+  }
+
+  read(name: string): Float32Array {
+    const { shape, layout } = this.variables.get(name) ?? missing(name);
+    const values = new Float32Array(sizeOf(shape));
+    reorder(this.view(name), values, shape, layout, false);
+    return values;
+  }
+
+  write(name: string, values: Float32Array): void {
+    const { shape, layout } = this.variables.get(name) ?? missing(name);
+    expectSize(name, values, shape);
+    reorder(values, this.view(name), shape, layout, true);
+  }
+
+  compile(graph: Graph): NativeExecutable {
+    const arena = this.#open;
+    const program = lower(graph, this.#places, this.#floats);
+    const code = encode(program, arena.kernels);
+    const native = new this.#addon.Program(arena, code, program.scratchFloats);
+    return {
+      program,
+      inputs: new Map([...program.inputs].map(([name, { tensor }]) => [name, tensor.shape])),
+      scratchBytes: 4 * program.scratchFloats,
+      run: (feeds) => this.#queue.run(() => this.#run(program, native, feeds)),
+      times: () => native.times(),
+      resetTimes: () => native.resetTimes(),
+    };
+  }
+
+  async #run(
+    program: FlatProgram,
+    native: AddonProgram,
+    feeds: Values,
+  ): Promise<Record<string, Float32Array>> {
+    const arena = this.#open;
+    for (const [name, { tensor, place }] of program.inputs) {
+      const values = new Float32Array(place.floats);
+      reorder(fed(feeds, name, tensor.shape), values, tensor.shape, tensor.layout, true);
+      arena.write(place.offset - this.#floats, values);
+    }
+    await native.run();
+    const outputs: Record<string, Float32Array> = {};
+    for (const [name, { tensor, place }] of program.outputs) {
+      const values = new Float32Array(place.floats);
+      if (place.offset < this.#floats) values.set(this.#memory.subarray(place.offset, place.offset + place.floats));
+      else arena.read(place.offset - this.#floats, values);
+      outputs[name] = new Float32Array(place.floats);
+      reorder(values, outputs[name], tensor.shape, tensor.layout, false);
+    }
+    return outputs;
+  }
+
+  close(): void {
+    this.#arena = undefined;
+    this.#memory = new Float32Array(0);
+  }
+}
+
+function missing(name: string): never {
+  throw new Error(`no variable is called ${name}`);
+}
