@@ -1,0 +1,110 @@
+import type { FlatProgram } from "../compile/lower.ts";
+import { Random } from "../data/random.ts";
+import { createEngine, type EngineOptions } from "../engine/create.ts";
+import { NativeEngine, type NativeExecutable } from "../engine/native.ts";
+import { resolveModel } from "../models/options.ts";
+import { Variables } from "../nn/scope.ts";
+import { UserError } from "../tensor/errors.ts";
+import { evaluationGraph, trainingGraph } from "../train/graphs.ts";
+import { createOptimizer } from "../train/optimizers.ts";
+
+export interface BenchSettings extends EngineOptions {
+  readonly stem: string;
+  readonly attention: string;
+  readonly batch: number;
+  /** Timed steps, after two that are not. */
+  readonly steps: number;
+}
+
+/** What a row of the benchmark says of one engine. */
+export interface Measurement {
+  readonly trainImagesPerSecond: number;
+  readonly inferImagesPerSecond: number;
+  readonly peakRssMiB: number;
+  /** Of the multiply-adds of training's convolutions, two operations each. */
+  readonly gflops?: number;
+  /** gflops over what the processor reaches on registers alone, measured in the same process. */
+  readonly shareOfPeak?: number;
+  readonly peakGflops?: number;
+}
+
+export interface RecordTime {
+  readonly kernel: string;
+  readonly label: string;
+  readonly ms: number;
+  readonly gflops: number;
+  readonly gigabytesPerSecond: number;
+}
+
+/** Times training steps and inference of ResNet-50 on random 32×32 images; medians. */
+export async function measure(
+  settings: BenchSettings,
+): Promise<{ measurement: Measurement; profile: RecordTime[] }> {
+  const { stem, attention, batch, steps } = settings;
+  const engine = createEngine({ ...settings, engine: "native" });
+  if (!(engine instanceof NativeEngine)) throw new UserError("the benchmark needs the native engine");
+  const model = resolveModel({ name: "resnet50", stem, attention }, 10);
+  const variables = new Variables(1);
+  const optimizer = createOptimizer({ name: "sgd", lr: 0.1, momentum: 0.9, weightDecay: 5e-4 });
+  const shape = { batch, image: [32, 32] as const };
+  const training = trainingGraph(model, variables, optimizer, shape);
+  const store = engine.open(variables.all());
+  const step = store.compile(training);
+  const random = new Random("bench");
+  const images = Float32Array.from({ length: batch * 3 * 32 * 32 }, () => random.normal());
+  const labels = Float32Array.from({ length: batch }, () => random.int(10));
+  const feeds = { images, labels, rates: optimizer.rates(0, 0.1) };
+  const train = await median(
+    steps,
+    () => step.run(feeds),
+    () => step.resetTimes(),
+  );
+  const profile = profileOf(step, steps);
+  const peakRssMiB = process.resourceUsage().maxRSS / 1024;
+  const inference = store.compile(evaluationGraph(model, variables, shape));
+  const infer = await median(steps, () => inference.run({ images, labels }));
+  const multiplyAdds = step.program.records.reduce((sum, record) => sum + record.multiplyAdds, 0);
+  const gflops = (2 * multiplyAdds) / train / 1e9;
+  const peakGflops = (2 * engine.peak()) / 1e9;
+  const measurement = {
+    trainImagesPerSecond: batch / train,
+    inferImagesPerSecond: batch / infer,
+    peakRssMiB,
+    gflops,
+    peakGflops,
+    shareOfPeak: gflops / peakGflops,
+  };
+  return { measurement, profile };
+}
+
+async function median(
+  times: number,
+  run: () => Promise<unknown>,
+  warm: () => void = () => {},
+): Promise<number> {
+  await run();
+  await run();
+  warm();
+  const seconds: number[] = [];
+  for (let k = 0; k < times; k++) {
+    const start = performance.now();
+    await run();
+    seconds.push((performance.now() - start) / 1000);
+  }
+  return seconds.sort((a, b) => a - b)[Math.floor(times / 2)];
+}
+
+function profileOf(step: NativeExecutable, steps: number): RecordTime[] {
+  const seconds = step.times();
+  return step.program.records.map((record: FlatProgram["records"][number], k) => {
+    const floats = record.operands.reduce((sum, place) => sum + place.floats, 0);
+    const time = seconds[k] / steps;
+    return {
+      kernel: record.kernel,
+      label: record.label,
+      ms: 1000 * time,
+      gflops: (2 * record.multiplyAdds) / time / 1e9,
+      gigabytesPerSecond: (4 * floats) / time / 1e9,
+    };
+  });
+}
