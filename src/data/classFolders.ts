@@ -38,28 +38,35 @@ export function findClassFolders(listing: Listing, options: SplitOptions, where:
   const files = listing.files.filter((path) => path.startsWith(root)).map((path) => path.slice(root.length));
   if (files.length === 0) fail("no images: expected class folders, such as cat/1.jpg, or train/cat/1.jpg");
 
-  const directories = listing.directories.filter((path) => path.startsWith(root)).map((p) => p.slice(root.length));
+  const directories = listing.directories
+    .filter((path) => path.startsWith(root))
+    .map((p) => p.slice(root.length));
   const folders = new Set(files.filter((path) => path.includes("/")).map((path) => path.split("/")[0]));
   const divided = isSplitFolder("train", files);
   const testFolder = TEST_FOLDERS.find((name) => isSplitFolder(name, files));
-  if (!divided && testFolder) fail(`has ${testFolder}/ but no train/: add train/ with the same class folders`);
+  if (!divided && testFolder)
+    fail(`has ${testFolder}/ but no train/: add train/ with the same class folders`);
 
   const collect = (inside: string) => imagesByClass(files, directories, inside, fail);
   const train = collect(divided ? "train/" : "");
   const classes = [...train.keys()].sort();
-  if (classes.length === 0) fail("its images lie in no class folder: put each into one named after its class");
+  if (classes.length === 0)
+    fail("its images lie in no class folder: put each into one named after its class");
   if (classes.length === 1) fail(`only one class, ${classes[0]}: expected at least two class folders`);
   if (classes.length > 65_536) fail(`${classes.length} classes: at most 65,536 are possible`);
 
   const label = (images: Map<string, string[]>): LabelledFile[] =>
     classes.flatMap((name, i) => (images.get(name) ?? []).map((path) => ({ path: root + path, label: i })));
   const notes = leftAside(files, folders, divided ? ["train", testFolder ?? ""] : [...folders]);
-  if (!divided || !testFolder) return { classes, notes, ...chooseTest(label(train), classes, options, where) };
+  if (!divided || !testFolder)
+    return { classes, notes, ...chooseTest(label(train), classes, options, where) };
 
   const test = collect(`${testFolder}/`);
   const unknown = [...test.keys()].filter((name) => !train.has(name)).sort();
   if (unknown.length > 0) {
-    fail(`${testFolder}/ has class ${unknown.join(", ")}, which train/ has not: add it there or remove it here`);
+    fail(
+      `${testFolder}/ has class ${unknown.join(", ")}, which train/ has not: add it there or remove it here`,
+    );
   }
   const untested = classes.filter((name) => !test.has(name));
   if (untested.length > 0) notes.push(`${testFolder}/ has no images of ${untested.join(", ")}`);
@@ -106,19 +113,31 @@ function imagesByClass(
   return images;
 }
 
-function leftAside(files: readonly string[], folders: ReadonlySet<string>, used: readonly string[]): string[] {
+function leftAside(
+  files: readonly string[],
+  folders: ReadonlySet<string>,
+  used: readonly string[],
+): string[] {
   const notes = [...folders].filter((name) => !used.includes(name)).map((name) => `${name}/ is left aside`);
   const loose = files.filter((path) => !path.includes("/") && IMAGE.test(path));
-  if (loose.length > 0) notes.push(`${loose.length} images outside class folders are left aside (${loose[0]} …)`);
+  if (loose.length > 0)
+    notes.push(`${loose.length} images outside class folders are left aside (${loose[0]} …)`);
   return notes;
 }
 
-function chooseTest(files: LabelledFile[], classes: readonly string[], { test, seed }: SplitOptions, where: string) {
+function chooseTest(
+  files: LabelledFile[],
+  classes: readonly string[],
+  { test, seed }: SplitOptions,
+  where: string,
+) {
   const count = test < 1 ? Math.max(1, Math.round(files.length * test)) : test;
   const labels = Uint16Array.from(files, (file) => file.label);
   try {
     if (count >= files.length) {
-      throw new UserError(`test: ${count} test images asked for, but there are ${files.length} in all: ask for fewer`);
+      throw new UserError(
+        `test: ${count} test images asked for, but there are ${files.length} in all: ask for fewer`,
+      );
     }
     const held = holdOut(labels, classes, count, "test", seed);
     return { train: files.filter((_, i) => !held[i]), test: files.filter((_, i) => held[i]) };

@@ -31,7 +31,14 @@ export async function decodeImages(
 ): Promise<void> {
   const wanted = new Set(files.map((file) => file.path));
   const common = size ?? (await firstSize(source, files[0].path));
-  const fits = await decodeAll(source, wanted, common, !size && isSmall(common), allocate(common), onProgress);
+  const fits = await decodeAll(
+    source,
+    wanted,
+    common,
+    !size && isSmall(common),
+    allocate(common),
+    onProgress,
+  );
   if (!fits) await decodeAll(source, wanted, DEFAULT_SIZE, false, allocate(DEFAULT_SIZE), onProgress);
 }
 

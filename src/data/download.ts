@@ -23,7 +23,7 @@ export interface Download {
  */
 export async function download({ url, target, md5, onProgress, retryAfterMs = [1000, 4000] }: Download) {
   const part = `${target}.part`;
-  await mkdir(dirname(target), { recursive: true });
+  await onDisk(part, () => mkdir(dirname(target), { recursive: true }));
   for (let attempt = 0; ; attempt++) {
     try {
       await fetchRest(url, part, onProgress);
@@ -33,7 +33,9 @@ export async function download({ url, target, md5, onProgress, retryAfterMs = [1
       if (attempt >= retryAfterMs.length) {
         const bytes = await sizeOf(part);
         const kept = bytes > 0 ? `; ${bytes} bytes are kept, and the same command goes on from there` : "";
-        throw new UserError(`${url}: download failed (${reason(error)})${kept}: check the network and try again`);
+        throw new UserError(
+          `${url}: download failed (${reason(error)})${kept}: check the network and try again`,
+        );
       }
       await pause(retryAfterMs[attempt]);
     }
@@ -50,7 +52,11 @@ export async function download({ url, target, md5, onProgress, retryAfterMs = [1
 }
 
 /** Appends what is missing to the part file; throws when the connection breaks before the end. */
-async function fetchRest(url: string, part: string, onProgress?: (progress: Progress) => void): Promise<void> {
+async function fetchRest(
+  url: string,
+  part: string,
+  onProgress?: (progress: Progress) => void,
+): Promise<void> {
   let at = await sizeOf(part);
   const response = await fetch(url, { headers: at > 0 ? { range: `bytes=${at}-` } : {} });
   if (response.status === 416) {
@@ -68,11 +74,11 @@ async function fetchRest(url: string, part: string, onProgress?: (progress: Prog
   if (!continues(response, at)) at = 0;
   const length = Number(response.headers.get("content-length"));
   const total = length > 0 ? at + length : undefined;
-  const file = await open(part, at > 0 ? "r+" : "w");
+  const file = await onDisk(part, () => open(part, at > 0 ? "r+" : "w"));
   try {
     // At explicit positions: two processes that download the same file write the same bytes to the same places.
     for await (const chunk of response.body) {
-      await writeAt(file, chunk, at);
+      await onDisk(part, () => writeAt(file, chunk, at));
       at += chunk.length;
       onProgress?.({ phase: "download", unit: "bytes", done: at, total });
     }
@@ -90,6 +96,18 @@ function continues(response: Response, at: number): boolean {
 async function writeAt(file: FileHandle, chunk: Uint8Array, position: number): Promise<void> {
   for (let sent = 0; sent < chunk.length; ) {
     sent += (await file.write(chunk, sent, chunk.length - sent, position + sent)).bytesWritten;
+  }
+}
+
+/** Does something to the part file; trouble with the disk is no reason to ask the server again. */
+async function onDisk<T>(part: string, action: () => Promise<T>): Promise<T> {
+  try {
+    return await action();
+  } catch (error) {
+    const { message } = error as Error;
+    throw new UserError(
+      `${part}: cannot be written (${message}): free space, or set ATENTO_CACHE to another folder`,
+    );
   }
 }
 

@@ -4,6 +4,7 @@ import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { setImmediate as turn } from "node:timers/promises";
 import { UserError } from "../tensor/errors.ts";
+import { unreadable } from "./source.ts";
 import { readTar } from "./tar.ts";
 
 /** Paths relative to the root, parts joined by `/`, in code-unit order. */
@@ -49,7 +50,8 @@ class TarFiles implements ImageFiles {
     const directories = new Set<string>();
     for await (const { path, directory } of readTar(this.path, () => false)) {
       if (isClutter(path)) continue;
-      if (files.has(path)) throw new UserError(`${this.path}: member ${path} comes twice: make the archive anew`);
+      if (files.has(path))
+        throw new UserError(`${this.path}: member ${path} comes twice: make the archive anew`);
       (directory ? directories : files).add(path);
     }
     return { files: [...files].sort(), directories: [...directories].sort() };
@@ -88,9 +90,11 @@ class FolderFiles implements ImageFiles {
     const directories: string[] = [];
     const walk = (folder: string, depth: number) => {
       if (depth > MAX_DEPTH) {
-        throw new UserError(`${join(this.path, folder)}: more than ${MAX_DEPTH} folders deep: is a link leading back?`);
+        throw new UserError(
+          `${join(this.path, folder)}: more than ${MAX_DEPTH} folders deep: is a link leading back?`,
+        );
       }
-      for (const entry of readdirSync(join(this.path, folder), { withFileTypes: true })) {
+      for (const entry of entriesOf(join(this.path, folder))) {
         const path = folder ? `${folder}/${entry.name}` : entry.name;
         if (isClutter(entry.name)) continue;
         const kind = this.#resolve(entry, path);
@@ -114,6 +118,14 @@ class FolderFiles implements ImageFiles {
     const target = statSync(join(this.path, path), { throwIfNoEntry: false });
     if (!target) throw new UserError(`${join(this.path, path)}: the link leads nowhere: remove or repair it`);
     return target;
+  }
+}
+
+function entriesOf(folder: string): Dirent[] {
+  try {
+    return readdirSync(folder, { withFileTypes: true });
+  } catch (error) {
+    throw unreadable(folder, error);
   }
 }
 

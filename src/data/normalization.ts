@@ -19,7 +19,9 @@ export function measureNormalization(
     const [r, g, b] = histograms.map(moments);
     return { mean: [r.mean, g.mean, b.mean], std: [r.std, g.std, b.std] };
   }
-  const { mean, std } = moments(histograms[0].map((n, byte) => n + histograms[1][byte] + histograms[2][byte]));
+  const { mean, std } = moments(
+    histograms[0].map((n, byte) => n + histograms[1][byte] + histograms[2][byte]),
+  );
   return { mean: [mean, mean, mean], std: [std, std, std] };
 }
 

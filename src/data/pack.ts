@@ -87,7 +87,9 @@ function parsePack(bytes: Uint8Array): Dataset | undefined {
   }
   if (packBytes(headerBytes, header) !== bytes.length) return undefined;
   const dataset = splitsIn(bytes, headerBytes, header);
-  return fingerprintOf(dataset) === header.fingerprint ? { ...dataset, fingerprint: header.fingerprint } : undefined;
+  return fingerprintOf(dataset) === header.fingerprint
+    ? { ...dataset, fingerprint: header.fingerprint }
+    : undefined;
 }
 
 function splitsIn(bytes: Uint8Array, headerBytes: number, shape: Shape): Omit<Dataset, "fingerprint"> {
@@ -110,6 +112,7 @@ function packBytes(headerBytes: number, { train, test, height, width }: Shape): 
 const align = (at: number) => Math.ceil(at / ALIGNMENT) * ALIGNMENT;
 const view = (bytes: Uint8Array) => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 // TextDecoder refuses shared memory: copy first.
-const text = (bytes: Uint8Array, at: number, length: number) => Buffer.from(bytes.slice(at, at + length)).toString();
+const text = (bytes: Uint8Array, at: number, length: number) =>
+  Buffer.from(bytes.slice(at, at + length)).toString();
 const digest = (subject: string) => createHash("sha256").update(subject).digest("hex").slice(0, 16);
 const fileName = ({ subject, content }: PackKey) => `${digest(subject)}-${digest(content)}.pack`;

@@ -62,7 +62,8 @@ export class Random {
 
   /** An integer, uniform over 0 … n − 1 without bias; n from 1 to 2³². Throws RangeError for any other n. */
   int(n: number): number {
-    if (!Number.isInteger(n) || n < 1 || n > 0x1_0000_0000) throw new RangeError(`int(n): n is 1 to 2^32, got ${n}`);
+    if (!Number.isInteger(n) || n < 1 || n > 0x1_0000_0000)
+      throw new RangeError(`int(n): n is 1 to 2^32, got ${n}`);
     const limit = 0x1_0000_0000 - (0x1_0000_0000 % n);
     let value = this.uint32();
     while (value >= limit) value = this.uint32();
@@ -88,14 +89,15 @@ export function hashSeed(...parts: readonly SeedPart[]): number {
   return hashKey(parts)[0];
 }
 
+const FLOAT_BITS = new DataView(new ArrayBuffer(8));
+
 /** Parts to a 64-bit key, by chaining the cipher: each word of a part is encrypted under the key so far. */
 function hashKey(parts: readonly SeedPart[]): [number, number] {
   const key: [number, number] = [0x41_74_65_6e, parts.length];
   for (const part of parts) {
     if (typeof part === "number") {
-      const bits = new DataView(new ArrayBuffer(8));
-      bits.setFloat64(0, part === 0 ? 0 : part);
-      absorb(key, bits.getUint32(0), bits.getUint32(4));
+      FLOAT_BITS.setFloat64(0, part === 0 ? 0 : part);
+      absorb(key, FLOAT_BITS.getUint32(0), FLOAT_BITS.getUint32(4));
     } else {
       // A tag no number has: the bits of a negative NaN, with the length beside it.
       absorb(key, 0xffff_fff0, part.length);

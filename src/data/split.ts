@@ -2,7 +2,12 @@ import { createHash } from "node:crypto";
 import type { Dataset, Split } from "./dataset.ts";
 
 /** An empty split in shared memory: images [N,H,W,3], labels [N] and, when asked for, masks [N,H,W]. */
-export function allocateSplit(count: number, height: number, width: number, options?: { masks: boolean }): Split {
+export function allocateSplit(
+  count: number,
+  height: number,
+  width: number,
+  options?: { masks: boolean },
+): Split {
   return {
     count,
     images: new Uint8Array(new SharedArrayBuffer(count * height * width * 3)),

@@ -1,6 +1,7 @@
 import { createReadStream } from "node:fs";
 import { Parser, type ReadEntry } from "tar";
 import { UserError } from "../tensor/errors.ts";
+import { unreadable } from "./source.ts";
 
 export interface TarFile {
   /** Path in the archive, parts joined by `/`, without a leading `./`. */
@@ -35,12 +36,17 @@ export async function* readTar(archive: string, wants: (path: string) => boolean
     onwarn: (_code, message) => damaged(String(message)),
   });
   parser.on("error", (error: Error) => damaged(error.message));
+  // Every tar ends with empty blocks; without them part of it may be missing.
+  let closed = false;
+  parser.on("nullBlock", () => {
+    closed = true;
+  });
   const ended = new Promise<void>((resolve) => {
     for (const event of ["end", "error", "abort"]) parser.on(event, () => resolve());
   });
-  for await (const chunk of createReadStream(archive, { highWaterMark: 1 << 18 })) {
+  for await (const chunk of chunksOf(archive)) {
     try {
-      parser.write(chunk as Buffer);
+      parser.write(chunk);
     } catch (error) {
       damaged((error as Error).message);
     }
@@ -49,8 +55,17 @@ export async function* readTar(archive: string, wants: (path: string) => boolean
   }
   parser.end();
   await ended;
+  if (!closed) damaged("it ends too early");
   if (problem) throw problem;
   yield* complete.splice(0);
+}
+
+async function* chunksOf(archive: string): AsyncGenerator<Buffer> {
+  try {
+    for await (const chunk of createReadStream(archive, { highWaterMark: 1 << 18 })) yield chunk as Buffer;
+  } catch (error) {
+    throw unreadable(archive, error);
+  }
 }
 
 function collect(entry: ReadEntry, wanted: boolean, done: (file: TarFile) => void): void {
@@ -68,7 +83,9 @@ const REGULAR = new Set(["File", "OldFile", "ContiguousFile", "Directory", "GNUD
 
 function refusal(archive: string, entry: ReadEntry): UserError | undefined {
   const refuse = (why: string) =>
-    new UserError(`${archive}: member ${JSON.stringify(entry.path)} ${why}: refused; make the archive without it`);
+    new UserError(
+      `${archive}: member ${JSON.stringify(entry.path)} ${why}: refused; make the archive without it`,
+    );
   if (!REGULAR.has(entry.type)) return refuse(`is a ${entry.type}, not a file or folder`);
   if (/^([/\\]|[A-Za-z]:[/\\])/.test(entry.path)) return refuse("has an absolute path");
   if (entry.path.split(/[/\\]/).includes("..")) return refuse("points out of the archive (..)");
