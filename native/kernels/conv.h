@@ -1,5 +1,5 @@
-// Convolution, its input gradient and its weight gradient, channels last: direct, from a block of input copied
-// once with its border, no im2col and no transposition.
+// Convolution and its input gradient, channels last: direct, from the source itself, block by block, with no
+// im2col, no transposition and no padding.
 #pragma once
 #include "simd.h"
 
@@ -26,8 +26,8 @@ INLINE int64_t image_x(const ConvDims& d) { return d.IH * d.IW * d.IC; }
 INLINE int64_t image_y(const ConvDims& d) { return d.OH * d.OW * d.OC; }
 INLINE int64_t weights(const ConvDims& d) { return d.KH * d.KW * d.IC * d.OC; }
 
-// A stride-1 or strided correlation as the block core sees it. The forward pass is one; the input gradient is
-// SH·SW of them, one for each residue of the output position, so that no zero is ever multiplied.
+// A correlation as the block core sees it. The forward pass is one; the input gradient is SH·SW of them, one for
+// each residue of the output position, so that no inserted zero is ever multiplied.
 struct Correlation {
   int64_t N;
   const float* source; int64_t SourceH, SourceW, C;   // [N,SourceH,SourceW,C]
@@ -35,60 +35,60 @@ struct Correlation {
   int64_t step_h, step_w;             // source positions between neighbours of the grid
   int64_t origin_h, origin_w;         // source position of tap 0 at grid position 0; outside is zero
   int64_t TH, TW;                     // taps
-  const float* panels;                // [Co/NR][TH][TW·C][NR]
+  const float* panels;                // [Co/NR][TH][TW][C][NR]
   int64_t Co;
   float* target; int64_t image, row, pixel;  // strides of the target grid
 };
 
-// How a correlation is cut into blocks: whole images, or rows of one image.
+// How a correlation is cut: into blocks of whole images, or of rows of one image, whose source stays in the
+// second-level cache while all output channels are computed.
 struct Blocks {
   int64_t rows, images;   // of one block
   int64_t per_image;      // blocks of one image when it is cut by rows
   int64_t count;
-  int64_t width, height;  // source window of one block (of one image)
-  bool direct;            // no border: the source itself is the block
+  int64_t groups;         // of output channels, so that there are pieces enough
+  int64_t pieces() const { return count * groups; }
 };
 
 constexpr int64_t kBlockFloats = 64 * 1024;  // 256 KiB: half of a small second-level cache
+constexpr int64_t kConvPieces = 8;           // wanted at least, so that threads finish together
 
-INLINE Blocks cut(int64_t N, int64_t C, int64_t GH, int64_t GW, int64_t step_h, int64_t step_w, int64_t TH, int64_t TW,
-                  bool direct) {
+INLINE Blocks cut(int64_t N, int64_t C, int64_t SourceH, int64_t SourceW, int64_t GH, int64_t step_h, int64_t TH,
+                  int64_t Co) {
   Blocks b{};
-  b.direct = direct;
-  b.width = (GW - 1) * step_w + TW;
-  const int64_t line = b.width * C;
-  const int64_t whole = ((GH - 1) * step_h + TH) * line;
+  const int64_t line = SourceW * C, whole = SourceH * line;
   if (whole <= kBlockFloats) {
-    const int64_t fit = max(1, kBlockFloats / whole);
-    const int64_t count = ceil_div(N, fit);
-    b.images = ceil_div(N, count);
+    b.images = ceil_div(N, ceil_div(N, max(1, kBlockFloats / whole)));
     b.rows = GH;
     b.per_image = 1;
     b.count = ceil_div(N, b.images);
   } else {
     const int64_t fit = max(1, (kBlockFloats / line - TH) / step_h + 1);
-    b.per_image = ceil_div(GH, min(fit, GH));
-    b.rows = ceil_div(GH, b.per_image);
+    b.rows = ceil_div(GH, ceil_div(GH, min(fit, GH)));
     b.per_image = ceil_div(GH, b.rows);
     b.images = 1;
     b.count = N * b.per_image;
   }
-  b.height = (b.rows - 1) * step_h + TH;
+  b.groups = max(1, min(ceil_div(Co, NR), kConvPieces / b.count));
   return b;
 }
 
 INLINE int64_t block_pixels(const Blocks& b, int64_t GW) { return b.images * b.rows * GW; }
 
-// Floats of one thread's workspace: the block, then source and target offsets of its pixels (8 bytes each).
-INLINE int64_t block_workspace(const Blocks& b, int64_t C, int64_t GW) {
-  return (b.direct ? 0 : b.images * b.height * b.width * C) + 4 * (block_pixels(b, GW) + MR) + 64;
+// Runs of rows, or of columns, that lose the same taps (see Segment): one for each tap lost, and the middle.
+INLINE int64_t most_segments(int64_t positions, int64_t taps) { return min(positions, 2 * taps + 1); }
+
+// Floats of one thread's workspace: where each pixel of a block reads and writes, and its segments.
+INLINE int64_t block_workspace(const Blocks& b, int64_t GW, int64_t TH, int64_t TW) {
+  const int64_t heights = most_segments(b.rows, TH), widths = most_segments(GW, TW);
+  return 2 * (2 * block_pixels(b, GW) + 4 * (heights + widths) + heights * widths + 1);
 }
 
-// MR pixels × NV vectors of output channels over all taps. The taps of one kernel row lie side by side in the
-// block, so they are one run of TW·C products.
+// M pixels × NV vectors of output channels over TH rows of `run` products each: the taps of one kernel row lie
+// side by side in the source.
 template <int M, int NV>
-static void tile(int64_t TH, int64_t run, int64_t line, const float* block, const int64_t* from, const float* panel,
-                 float* target, const int64_t* to, int64_t channels) {
+static void tile(int64_t TH, int64_t run, int64_t line, const float* source, const int64_t* from, const float* panel,
+                 int64_t panel_line, float* target, const int64_t* to, int64_t channels) {
   V c[M][NV];
 #pragma GCC unroll 16
   for (int i = 0; i < M; ++i)
@@ -97,12 +97,13 @@ static void tile(int64_t TH, int64_t run, int64_t line, const float* block, cons
   for (int64_t t = 0; t < TH; ++t) {
     const float* a[M];
 #pragma GCC unroll 16
-    for (int i = 0; i < M; ++i) a[i] = block + from[i] + t * line;
+    for (int i = 0; i < M; ++i) a[i] = source + from[i] + t * line;
+    const float* b = panel + t * panel_line;
     for (int64_t k = 0; k < run; ++k) {
       V w[NV];
 #pragma GCC unroll 2
-      for (int v = 0; v < NV; ++v) w[v] = load(panel + v * L);
-      panel += NV * L;
+      for (int v = 0; v < NV; ++v) w[v] = load(b + v * L);
+      b += NV * L;
 #pragma GCC unroll 16
       for (int i = 0; i < M; ++i) {
         const V x = splat(a[i][k]);
@@ -126,7 +127,8 @@ static void tile(int64_t TH, int64_t run, int64_t line, const float* block, cons
   }
 }
 
-using Tile = void (*)(int64_t, int64_t, int64_t, const float*, const int64_t*, const float*, float*, const int64_t*, int64_t);
+using Tile = void (*)(int64_t, int64_t, int64_t, const float*, const int64_t*, const float*, int64_t, float*,
+                      const int64_t*, int64_t);
 
 template <int NV>
 INLINE Tile tile_of(int64_t m) {
@@ -142,60 +144,75 @@ INLINE Tile tile_of(int64_t m) {
 // Width of the panel that begins at channel `c`: the last one is a single vector where that is enough.
 INLINE int64_t panel_width(int64_t channels, int64_t c) { return channels - c <= L ? L : NR; }
 
-// Copies source rows [first, first + height) of an image into the block, zeros outside.
-INLINE void copy_rows(float* to, const float* image, int64_t H, int64_t W, int64_t C, int64_t first, int64_t height,
-                      int64_t left, int64_t width) {
-  const int64_t begin = max(0, -left), end = max(begin, min(width, W - left));
-  for (int64_t r = first; r < first + height; ++r, to += width * C) {
-    if (r < 0 || r >= H) {
-      clear(to, width * C);
-      continue;
-    }
-    clear(to, begin * C);
-    copy(to + begin * C, image + (r * W + left + begin) * C, (end - begin) * C);
-    clear(to + end * C, (width - end) * C);
-  }
+// Neighbouring grid positions along one axis whose windows lose the same taps at the borders: those taps are
+// left out, so that no padding is multiplied or even stored.
+struct Segment {
+  int64_t begin, end;  // grid positions
+  int64_t first, taps;
+};
+
+INLINE Segment segment(int64_t begin, int64_t end, int64_t step, int64_t origin, int64_t taps, int64_t extent) {
+  const auto window = [=](int64_t g) {
+    const int64_t at = g * step + origin;
+    const int64_t first = min(taps, max(0, -at));
+    return Range{first, max(first, min(taps, extent - at))};
+  };
+  const Range w = window(begin);
+  int64_t stop = begin + 1;
+  while (stop < end && window(stop).begin == w.begin && window(stop).end == w.end) ++stop;
+  return {begin, stop, w.begin, w.end - w.begin};
 }
 
-// All results of one block.
-static void correlate(const Correlation& g, const Blocks& b, int64_t index, float* workspace) {
+// All results of one block for one group of output channels.
+static void correlate(const Correlation& g, const Blocks& b, int64_t piece, float* workspace) {
+  const int64_t index = piece / b.groups;
+  const Range group = share(ceil_div(g.Co, NR), static_cast<int>(b.groups), static_cast<int>(piece % b.groups));
   const int64_t n0 = b.per_image > 1 ? index / b.per_image : index * b.images;
   const int64_t n1 = b.per_image > 1 ? n0 + 1 : min(g.N, n0 + b.images);
   const int64_t h0 = b.per_image > 1 ? index % b.per_image * b.rows : 0;
   const int64_t h1 = min(g.GH, h0 + b.rows);
-  const int64_t pixels = (n1 - n0) * (h1 - h0) * g.GW;
   int64_t* from = reinterpret_cast<int64_t*>(workspace);
-  int64_t* to = from + block_pixels(b, g.GW) + MR;
-  float* buffer = reinterpret_cast<float*>(to + block_pixels(b, g.GW) + MR);
+  int64_t* to = from + block_pixels(b, g.GW);
+  Segment* rows = reinterpret_cast<Segment*>(to + block_pixels(b, g.GW));
+  Segment* columns = rows + most_segments(b.rows, g.TH);
+  int64_t* starts = reinterpret_cast<int64_t*>(columns + most_segments(g.GW, g.TW));
+  const int64_t line = g.SourceW * g.C, source_image = g.SourceH * line;
 
-  const int64_t source_image = g.SourceH * g.SourceW * g.C;
-  const int64_t height = (h1 - h0 - 1) * g.step_h + g.TH;
-  const float* block = b.direct ? g.source : buffer;
-  const int64_t line = (b.direct ? g.SourceW : b.width) * g.C;
+  // pixels of equal windows side by side
+  int64_t heights = 0, widths = 0;
+  for (int64_t h = h0; h < h1; h = rows[heights++].end)
+    rows[heights] = segment(h, h1, g.step_h, g.origin_h, g.TH, g.SourceH);
+  for (int64_t w = 0; w < g.GW; w = columns[widths++].end)
+    columns[widths] = segment(w, g.GW, g.step_w, g.origin_w, g.TW, g.SourceW);
   int64_t q = 0;
-  for (int64_t n = n0; n < n1; ++n) {
-    if (!b.direct) {
-      copy_rows(buffer + (n - n0) * height * line, g.source + n * source_image, g.SourceH, g.SourceW, g.C,
-                h0 * g.step_h + g.origin_h, height, g.origin_w, b.width);
+  starts[0] = 0;
+  for (int64_t i = 0; i < heights; ++i)
+    for (int64_t j = 0; j < widths; ++j) {
+      for (int64_t n = n0; n < n1; ++n)
+        for (int64_t h = rows[i].begin; h < rows[i].end; ++h)
+          for (int64_t w = columns[j].begin; w < columns[j].end; ++w, ++q) {
+            from[q] = n * source_image + (h * g.step_h + g.origin_h + rows[i].first) * line +
+                      (w * g.step_w + g.origin_w + columns[j].first) * g.C;
+            to[q] = n * g.image + h * g.row + w * g.pixel;
+          }
+      starts[i * widths + j + 1] = q;
     }
-    for (int64_t h = h0; h < h1; ++h)
-      for (int64_t w = 0; w < g.GW; ++w, ++q) {
-        from[q] = b.direct ? n * source_image + (h * g.step_h + g.origin_h) * line + (w * g.step_w + g.origin_w) * g.C
-                           : ((n - n0) * height + (h - h0) * g.step_h) * line + w * g.step_w * g.C;
-        to[q] = n * g.image + h * g.row + w * g.pixel;
-      }
-  }
-  const int64_t run = g.TW * g.C, depth = g.TH * run;
-  const int64_t tiles = ceil_div(pixels, MR);
-  const float* panel = g.panels;
-  for (int64_t c = 0; c < g.Co; c += NR) {
+
+  const int64_t depth = g.TH * g.TW * g.C;
+  for (int64_t c = group.begin * NR; c < min(g.Co, group.end * NR); c += NR) {
+    const float* panel = g.panels + depth * c;
     const int64_t width = panel_width(g.Co, c), channels = min(width, g.Co - c);
-    for (int64_t t = 0; t < tiles; ++t) {
-      const int64_t m0 = pixels * t / tiles, m = pixels * (t + 1) / tiles - m0;
-      const Tile f = width == NR ? tile_of<2>(m) : tile_of<1>(m);
-      f(g.TH, run, line, block, from + m0, panel, g.target + c, to + m0, channels);
+    for (int64_t s = 0; s < heights * widths; ++s) {
+      const Segment &row = rows[s / widths], &column = columns[s % widths];
+      const float* weight = panel + (row.first * g.TW + column.first) * g.C * width;
+      const int64_t pixels = starts[s + 1] - starts[s], tiles = ceil_div(pixels, MR);
+      for (int64_t t = 0; t < tiles; ++t) {
+        const int64_t m0 = starts[s] + pixels * t / tiles, m = starts[s] + pixels * (t + 1) / tiles - m0;
+        const Tile f = width == NR ? tile_of<2>(m) : tile_of<1>(m);
+        f(row.taps, column.taps * g.C, line, g.source, from + m0, weight, g.TW * g.C * width, g.target + c, to + m0,
+          channels);
+      }
     }
-    panel += depth * width;
   }
 }
 
@@ -206,10 +223,8 @@ INLINE int64_t panels_size(int64_t depth, int64_t Co) {
 
 // ---- forward: x [N,IH,IW,IC], w [KH,KW,IC,OC] → y [N,OH,OW,OC]
 
-INLINE bool borderless(const ConvDims& d) { return d.PH == 0 && d.PW == 0; }
-
 INLINE Blocks forward_blocks(const ConvDims& d) {
-  return cut(d.N, d.IC, d.OH, d.OW, d.SH, d.SW, d.KH, d.KW, borderless(d));
+  return cut(d.N, d.IC, d.IH, d.IW, d.OH, d.SH, d.KH, d.OC);
 }
 
 static bool conv2d_plan(const double* p, Plan& plan) {
@@ -220,10 +235,10 @@ static bool conv2d_plan(const double* p, Plan& plan) {
   plan.lengths[1] = weights(d);
   plan.lengths[2] = d.N * image_y(d);
   plan.shared = panels_size(d.KH * d.KW * d.IC, d.OC);
-  plan.local = block_workspace(b, d.IC, d.OW);
+  plan.local = block_workspace(b, d.OW, d.KH, d.KW);
   plan.phases = 2;
   plan.pieces[0] = static_cast<int>(ceil_div(d.OC, NR));
-  plan.pieces[1] = static_cast<int>(b.count);
+  plan.pieces[1] = static_cast<int>(b.pieces());
   return true;
 }
 
@@ -261,8 +276,8 @@ INLINE Residue residue(int64_t r, int64_t extent, int64_t K, int64_t S, int64_t 
   return {first, first < extent ? (extent - first + S - 1) / S : 0, taps, (first + P - r) / S - (taps - 1)};
 }
 
-INLINE Blocks residue_blocks(const ConvDims& d, const Residue& h, const Residue& w) {
-  return cut(d.N, d.OC, h.count, w.count, 1, 1, h.taps, w.taps, d.KH == 1 && d.KW == 1 && borderless(d));
+INLINE Blocks residue_blocks(const ConvDims& d, const Residue& h) {
+  return cut(d.N, d.OC, d.OH, d.OW, h.count, 1, h.taps, d.IC);
 }
 
 // Visits the residues that have both positions and taps, with the panels and pieces that come before each.
@@ -275,7 +290,7 @@ INLINE void for_each_residue(const ConvDims& d, F visit) {
       if (h.count == 0 || w.count == 0 || h.taps == 0 || w.taps == 0) continue;
       visit(rh, rw, h, w, panels, pieces);
       panels += panels_size(h.taps * w.taps * d.OC, d.IC);
-      pieces += residue_blocks(d, h, w).count;
+      pieces += residue_blocks(d, h).pieces();
     }
 }
 
@@ -290,10 +305,10 @@ static bool conv2d_input_grad_plan(const double* p, Plan& plan) {
   plan.lengths[2] = d.N * image_x(d);
   int64_t pieces = 0, panels = 0, local = 0;
   for_each_residue(d, [&](int64_t, int64_t, const Residue& h, const Residue& w, int64_t, int64_t) {
-    const Blocks b = residue_blocks(d, h, w);
-    pieces += b.count;
+    const Blocks b = residue_blocks(d, h);
+    pieces += b.pieces();
     panels += panels_size(h.taps * w.taps * d.OC, d.IC);
-    local = max(local, block_workspace(b, d.OC, w.count));
+    local = max(local, block_workspace(b, w.count, h.taps, w.taps));
   });
   plan.shared = panels;
   plan.local = local;
@@ -326,8 +341,8 @@ static void conv2d_input_grad_run(const Call& call, int phase, int piece) {
     return clear(call.operands[2] + (piece - packs) * image_x(d), image_x(d));
   }
   for_each_residue(d, [&](int64_t, int64_t, const Residue& h, const Residue& w, int64_t panels, int64_t pieces) {
-    const Blocks b = residue_blocks(d, h, w);
-    if (piece < pieces || piece >= pieces + b.count) return;
+    const Blocks b = residue_blocks(d, h);
+    if (piece < pieces || piece >= pieces + b.pieces()) return;
     const Correlation g{d.N, call.operands[0], d.OH, d.OW, d.OC, h.count, w.count, 1, 1, h.origin, w.origin, h.taps,
                         w.taps, call.shared + panels, d.IC,
                         call.operands[2] + (h.first * d.IW + w.first) * d.IC, image_x(d), d.SH * d.IW * d.IC,

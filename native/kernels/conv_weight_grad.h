@@ -1,65 +1,86 @@
-// Weight gradient: x [N,IH,IW,IC], dy [N,OH,OW,OC] → dw [KH,KW,IC,OC]. Each piece owns some rows (kw, ic) of one
-// kernel row and one panel of output channels, and walks over all pixels: no partial sums between threads.
+// Weight gradient: x [N,IH,IW,IC], dy [N,OH,OW,OC] → dw [KH,KW,IC,OC]. Input channels are broadcast, output
+// gradients are vectors, the reduction goes over pixels. A piece owns a chunk of the pixels, a group of output
+// channels and a group of kernel rows; sums of several chunks are added in a fixed order.
 #pragma once
 #include "conv.h"
 
 namespace atento {
 namespace ATENTO_ISA {
 
-constexpr int64_t kGradPixels = 128;  // of one block: its panel of dy stays in the first-level cache
-constexpr int64_t kGradPieces = 8;    // wanted at least, so that threads finish together
+constexpr int64_t kGradPixels = 128;              // of a block at most: a panel of dy stays in the first-level cache
+constexpr int64_t kGradBlockFloats = 96 * 1024;   // of x in a block at most
+constexpr int64_t kGradPieces = 8;                // wanted at least, so that threads finish together
+constexpr int64_t kGradPartials = 4 * 1024 * 1024;  // floats of the sums of all chunks at most
+constexpr int64_t LINE = 16;                      // floats of a cache line
 
 struct GradCut {
-  int64_t panels, parts, rows_of_part;  // parts: of the KW·IC rows of one kernel row
-  int64_t rows, images, per_image, count;  // blocks of pixels
-  int64_t width;                           // of a packed row of x
+  int64_t panels;                          // of NR output channels
+  int64_t chunks, groups, kernel_rows;     // pieces: chunks × groups of panels × groups of kernel rows
+  int64_t rows, images, per_image, blocks; // blocks of pixels
+  int64_t panel_floats;                    // sums of one panel: KH·KW·IC·NR
 };
 
+INLINE int64_t grad_kernel_rows(const ConvDims& d, const GradCut& g) { return d.KH / g.kernel_rows; }
+
+// Chooses what moves the fewest floats: groups read x again, groups of kernel rows read both again, chunks write
+// sums of their own.
 INLINE GradCut grad_cut(const ConvDims& d) {
   GradCut g{};
-  const int64_t M = d.KW * d.IC;
   g.panels = ceil_div(d.OC, NR);
-  const int64_t wanted = ceil_div(kGradPieces, g.panels * d.KH);
-  g.rows_of_part = round_up(ceil_div(M, max(1, min(wanted, M / (4 * GR)))), GR);
-  g.parts = ceil_div(M, g.rows_of_part);
+  g.panel_floats = weights(d) / d.OC * NR;
   const int64_t pixels = d.OH * d.OW;
-  if (pixels <= kGradPixels) {
-    g.images = min(d.N, kGradPixels / pixels);
+  const int64_t pixel_floats = max(1, d.SH * d.SW * d.IC);
+  const int64_t fit = max(16, min(kGradPixels, kGradBlockFloats / pixel_floats));
+  if (pixels <= fit) {
+    g.images = min(d.N, fit / pixels);
     g.rows = d.OH;
     g.per_image = 1;
-    g.count = ceil_div(d.N, g.images);
+    g.blocks = ceil_div(d.N, g.images);
   } else {
     g.images = 1;
-    g.rows = max(1, min(d.OH, kGradPixels / d.OW));
+    g.rows = max(1, min(d.OH, fit / d.OW));
     g.per_image = ceil_div(d.OH, g.rows);
-    g.count = d.N * g.per_image;
+    g.blocks = d.N * g.per_image;
   }
-  g.width = (d.OW - 1) * d.SW + d.KW;
+  int64_t best = INT64_MAX, most = 0;
+  for (int64_t kernel_rows = 1; kernel_rows <= d.KH; kernel_rows += max(1, d.KH - 1))
+    for (int64_t groups = 1; groups <= g.panels; groups *= 2)
+      for (int64_t chunks = 1; chunks <= min(g.blocks, kGradPieces); chunks *= 2) {
+        if (chunks * g.panels * g.panel_floats > kGradPartials && chunks > 1) continue;
+        const int64_t pieces = chunks * groups * kernel_rows;
+        const int64_t cost = d.N * (image_x(d) * groups + image_y(d)) * kernel_rows +
+                             (chunks > 1 ? 3 * chunks * weights(d) : 0);
+        const int64_t enough = min(pieces, kGradPieces);
+        if (enough < most || (enough == most && cost >= best)) continue;
+        most = enough;
+        best = cost;
+        g.chunks = chunks;
+        g.groups = groups;
+        g.kernel_rows = kernel_rows;
+      }
   return g;
 }
 
-// M rows × NV vectors over `lines` rows of `length` pixels; sums of the block are added to c.
+// M input channels × NV vectors of output channels over `n` pixels, each with its place in x and in dy; sums of
+// the block are added to `out`.
 template <int M, int NV>
-static void grad_tile(int64_t lines, int64_t length, const float* const* line, int64_t offset, int64_t step,
-                      const float* dy, float* out) {
+static void grad_tile(int64_t n, const int32_t* at_x, const int32_t* at_dy, const float* x, const float* dy, float* out) {
   V c[M][NV];
 #pragma GCC unroll 16
   for (int i = 0; i < M; ++i)
 #pragma GCC unroll 2
     for (int v = 0; v < NV; ++v) c[i][v] = V{};
-  for (int64_t r = 0; r < lines; ++r) {
-    const float* a = line[r] + offset;
-    for (int64_t w = 0; w < length; ++w, a += step) {
-      V g[NV];
+  for (int64_t q = 0; q < n; ++q) {
+    const float* a = x + at_x[q];
+    const float* b = dy + at_dy[q] * (NV * L);
+    V g[NV];
 #pragma GCC unroll 2
-      for (int v = 0; v < NV; ++v) g[v] = load(dy + v * L);
-      dy += NV * L;
+    for (int v = 0; v < NV; ++v) g[v] = load(b + v * L);
 #pragma GCC unroll 16
-      for (int i = 0; i < M; ++i) {
-        const V x = splat(a[i]);
+    for (int i = 0; i < M; ++i) {
+      const V s = splat(a[i]);
 #pragma GCC unroll 2
-        for (int v = 0; v < NV; ++v) c[i][v] += x * g[v];
-      }
+      for (int v = 0; v < NV; ++v) c[i][v] += s * g[v];
     }
   }
 #pragma GCC unroll 16
@@ -68,7 +89,7 @@ static void grad_tile(int64_t lines, int64_t length, const float* const* line, i
     for (int v = 0; v < NV; ++v) store(out + (i * NV + v) * L, load(out + (i * NV + v) * L) + c[i][v]);
 }
 
-using GradTile = void (*)(int64_t, int64_t, const float* const*, int64_t, int64_t, const float*, float*);
+using GradTile = void (*)(int64_t, const int32_t*, const int32_t*, const float*, const float*, float*);
 
 template <int NV>
 INLINE GradTile grad_tile_of(int64_t m) {
@@ -81,6 +102,18 @@ INLINE GradTile grad_tile_of(int64_t m) {
   return table[m - 1];
 }
 
+INLINE int64_t grad_pixels(const ConvDims& d, const GradCut& g) { return g.images * g.rows * d.OW; }
+
+// Source rows [begin, end) that the grid rows [h0, h1) meet with taps [k0, k0 + taps).
+INLINE Range source_rows(const ConvDims& d, int64_t h0, int64_t h1, int64_t k0, int64_t taps) {
+  const int64_t begin = max(0, h0 * d.SH + k0 - d.PH);
+  return {min(begin, d.IH), max(min(begin, d.IH), min(d.IH, (h1 - 1) * d.SH + k0 + taps - d.PH))};
+}
+
+INLINE int64_t source_pixels(const ConvDims& d, const GradCut& g) {
+  return g.images * min(d.IH, (g.rows - 1) * d.SH + grad_kernel_rows(d, g)) * d.IW;
+}
+
 static bool conv2d_weight_grad_plan(const double* p, Plan& plan) {
   const ConvDims d = conv_dims(p);
   if (!conv_dims_fit(d)) return false;
@@ -88,59 +121,114 @@ static bool conv2d_weight_grad_plan(const double* p, Plan& plan) {
   plan.lengths[0] = d.N * image_x(d);
   plan.lengths[1] = d.N * image_y(d);
   plan.lengths[2] = weights(d);
-  const int64_t lines = g.images * g.rows;
-  plan.local = g.rows_of_part * NR + lines * d.OW * NR + (borderless(d) ? 0 : lines * g.width * d.IC) + 2 * lines + 64;
-  plan.pieces[0] = static_cast<int>(d.KH * g.parts * g.panels);
+  plan.shared = g.chunks * g.panels * g.panel_floats;
+  const int64_t pixels = grad_pixels(d, g);
+  plan.local = (2 * pixels + 2) * grad_kernel_rows(d, g) * d.KW + pixels * NR + source_pixels(d, g) * round_up(d.IC, LINE) + LINE;
+  plan.phases = 2;
+  plan.pieces[0] = static_cast<int>(g.chunks * g.groups * g.kernel_rows);
+  plan.pieces[1] = static_cast<int>(d.KH * g.panels);
   return true;
 }
 
-static void conv2d_weight_grad_run(const Call& call, int, int piece) {
-  const ConvDims d = conv_dims(call.params);
-  const GradCut g = grad_cut(d);
-  const int64_t kh = piece / (g.parts * g.panels), part = piece / g.panels % g.parts;
-  const int64_t c0 = piece % g.panels * NR, width = panel_width(d.OC, c0), channels = min(width, d.OC - c0);
-  const int64_t m0 = part * g.rows_of_part, m1 = min(d.KW * d.IC, m0 + g.rows_of_part);
-  const float* x = call.operands[0];
-  const float* dy = call.operands[1];
-  const bool direct = borderless(d);
+INLINE void pack_gradient(const float* dy, const ConvDims& d, int64_t n0, int64_t n1, int64_t h0, int64_t h1, int64_t c0,
+                          int64_t width, float* panel) {
+  const int64_t channels = min(width, d.OC - c0);
+  for (int64_t n = n0; n < n1; ++n) {
+    const float* from = dy + ((n * d.OH + h0) * d.OW) * d.OC + c0;
+    for (int64_t q = 0; q < (h1 - h0) * d.OW; ++q, from += d.OC, panel += width) {
+      copy(panel, from, channels);
+      if (channels < width) clear(panel + channels, width - channels);
+    }
+  }
+}
 
-  const float** line = reinterpret_cast<const float**>(call.local);
-  float* sums = reinterpret_cast<float*>(line + g.images * g.rows);
-  float* panel = sums + g.rows_of_part * NR;
-  float* packed = panel + g.images * g.rows * d.OW * NR;
-  clear(sums, (m1 - m0) * width);
+// Copies source rows line by line of channels, [IC/16][pixel][16], so that pixels a power of two apart do not
+// fight for the same places of the cache.
+INLINE void pack_source(const float* x, const ConvDims& d, int64_t n0, int64_t n1, Range rows, int64_t pixels, float* packed) {
+  for (int64_t n = n0, q = 0; n < n1; ++n)
+    for (int64_t s = rows.begin * d.IW; s < rows.end * d.IW; ++s, ++q) {
+      const float* from = x + n * image_x(d) + s * d.IC;
+      float* to = packed + q * LINE;
+      int64_t c = 0;
+      for (; c + LINE <= d.IC; c += LINE, to += pixels * LINE) copy(to, from + c, LINE);
+      for (int64_t i = 0; c + i < d.IC; ++i) to[i] = from[c + i];
+    }
+}
 
-  for (int64_t index = 0; index < g.count; ++index) {
+static void grad_piece(const Call& call, const ConvDims& d, const GradCut& g, int piece) {
+  const int64_t chunk = piece / (g.groups * g.kernel_rows), group = piece / g.kernel_rows % g.groups;
+  const int64_t taps = grad_kernel_rows(d, g), k0 = piece % g.kernel_rows * taps;
+  const Range panels = share(g.panels, static_cast<int>(g.groups), static_cast<int>(group));
+  const Range blocks = share(g.blocks, static_cast<int>(g.chunks), static_cast<int>(chunk));
+  const int64_t most = grad_pixels(d, g), tap_floats = d.IC * NR;
+
+  int64_t* counts = reinterpret_cast<int64_t*>(call.local);
+  int32_t* at_x = reinterpret_cast<int32_t*>(counts + taps * d.KW);
+  int32_t* at_dy = at_x + most * taps * d.KW;
+  float* panel = call.local + round_up((2 * most + 2) * taps * d.KW, LINE);
+  float* packed = panel + most * NR;
+  float* sums = call.shared + chunk * g.panels * g.panel_floats + k0 * d.KW * tap_floats;
+  for (int64_t j = panels.begin; j < panels.end; ++j) clear(sums + j * g.panel_floats, taps * d.KW * tap_floats);
+
+  for (int64_t index = blocks.begin; index < blocks.end; ++index) {
     const int64_t n0 = g.per_image > 1 ? index / g.per_image : index * g.images;
     const int64_t n1 = g.per_image > 1 ? n0 + 1 : min(d.N, n0 + g.images);
     const int64_t h0 = g.per_image > 1 ? index % g.per_image * g.rows : 0;
     const int64_t h1 = min(d.OH, h0 + g.rows);
-    int64_t lines = 0;
-    for (int64_t n = n0; n < n1; ++n)
-      for (int64_t h = h0; h < h1; ++h, ++lines) {
-        const int64_t row = h * d.SH + kh - d.PH;
-        if (direct) {
-          line[lines] = x + n * image_x(d) + row * d.IW * d.IC;
-        } else {
-          float* to = packed + lines * g.width * d.IC;
-          copy_rows(to, x + n * image_x(d), d.IH, d.IW, d.IC, row, 1, -d.PW, g.width);
-          line[lines] = to;
+    const Range rows = source_rows(d, h0, h1, k0, taps);
+    const int64_t height = rows.end - rows.begin, pixels = (n1 - n0) * height * d.IW;
+    pack_source(call.operands[0], d, n0, n1, rows, pixels, packed);
+
+    // for each tap the pixels it meets: those whose window it leaves the image in are not there
+    for (int64_t t = 0; t < taps * d.KW; ++t) {
+      int64_t count = 0;
+      for (int64_t n = n0; n < n1; ++n)
+        for (int64_t h = h0; h < h1; ++h) {
+          const int64_t row = h * d.SH + k0 + t / d.KW - d.PH;
+          if (row < 0 || row >= d.IH) continue;
+          for (int64_t w = 0; w < d.OW; ++w) {
+            const int64_t column = w * d.SW + t % d.KW - d.PW;
+            if (column < 0 || column >= d.IW) continue;
+            at_x[t * most + count] = static_cast<int32_t>((((n - n0) * height + row - rows.begin) * d.IW + column) * LINE);
+            at_dy[t * most + count++] = static_cast<int32_t>(((n - n0) * (h1 - h0) + h - h0) * d.OW + w);
+          }
         }
-        const float* from = dy + ((n * d.OH + h) * d.OW) * d.OC + c0;
-        float* to = panel + lines * d.OW * width;
-        for (int64_t w = 0; w < d.OW; ++w, from += d.OC, to += width) {
-          copy(to, from, channels);
-          clear(to + channels, width - channels);
+      counts[t] = count;
+    }
+
+    for (int64_t j = panels.begin; j < panels.end; ++j) {
+      const int64_t width = panel_width(d.OC, j * NR);
+      pack_gradient(call.operands[1], d, n0, n1, h0, h1, j * NR, width, panel);
+      for (int64_t t = 0; t < taps * d.KW; ++t) {
+        if (counts[t] == 0) continue;
+        float* out = sums + j * g.panel_floats + t * tap_floats;
+        for (int64_t c = 0; c < d.IC;) {
+          const int64_t m = min(GR, min(d.IC, c / LINE * LINE + LINE) - c);
+          const GradTile f = width == NR ? grad_tile_of<2>(m) : grad_tile_of<1>(m);
+          f(counts[t], at_x + t * most, at_dy + t * most, packed + c / LINE * pixels * LINE + c % LINE, panel, out + c * width);
+          c += m;
         }
       }
-    for (int64_t m = m0; m < m1; m += GR) {
-      const int64_t rows = min(GR, m1 - m);
-      const GradTile f = width == NR ? grad_tile_of<2>(rows) : grad_tile_of<1>(rows);
-      f(lines, d.OW, line, m, d.SW * d.IC, panel, sums + (m - m0) * width);
     }
   }
-  float* out = call.operands[2] + (kh * d.KW * d.IC + m0) * d.OC + c0;
-  for (int64_t m = m0; m < m1; ++m, out += d.OC, sums += width) copy(out, sums, channels);
+}
+
+static void conv2d_weight_grad_run(const Call& call, int phase, int piece) {
+  const ConvDims d = conv_dims(call.params);
+  const GradCut g = grad_cut(d);
+  if (phase == 0) return grad_piece(call, d, g, piece);
+  const int64_t row = piece / g.panels, c0 = piece % g.panels * NR;
+  const int64_t width = panel_width(d.OC, c0), channels = min(width, d.OC - c0);
+  for (int64_t tap = row * d.KW; tap < (row + 1) * d.KW; ++tap) {
+    const float* sums = call.shared + piece % g.panels * g.panel_floats + tap * d.IC * NR;
+    float* out = call.operands[2] + tap * d.IC * d.OC + c0;
+    for (int64_t m = 0; m < d.IC; ++m, out += d.OC, sums += width)
+      for (int64_t c = 0; c < channels; ++c) {
+        float sum = sums[c];
+        for (int64_t chunk = 1; chunk < g.chunks; ++chunk) sum += sums[chunk * g.panels * g.panel_floats + c];
+        out[c] = sum;
+      }
+  }
 }
 
 }  // namespace ATENTO_ISA

@@ -177,32 +177,30 @@ static bool sum_to_plan(const double* p, Plan& plan) {
 
 static void sum_to_run(const Call& call, int, int piece) {
   const Broadcast b = broadcast<1>(call.params);
-  const int64_t* stride = b.stride[0];
-  const int64_t n = b.extent[3], i0 = sum_pieces(b) > 1 ? piece : 0, i1 = sum_pieces(b) > 1 ? piece + 1 : b.extent[0];
-  const float* x = call.operands[0] + i0 * b.extent[1] * b.extent[2] * n;
+  const int64_t *extent = b.extent, *stride = b.stride[0];
+  const int64_t n = extent[3], s = stride[3];
+  const int64_t i0 = sum_pieces(b) > 1 ? piece : 0, i1 = sum_pieces(b) > 1 ? piece + 1 : extent[0];
+  const float* x = call.operands[0] + i0 * extent[1] * extent[2] * n;
   float* y = call.operands[1];
-  const bool inner = stride[3] > 0;
-  if (sum_pieces(b) == 1) {
-    clear(y, span(b, 0));
-  } else {
-    for (int64_t j = 0; j < (stride[1] > 0 ? b.extent[1] : 1); ++j)
-      for (int64_t k = 0; k < (stride[2] > 0 ? b.extent[2] : 1); ++k)
-        clear(y + i0 * stride[0] + j * stride[1] + k * stride[2], inner ? n : 1);
-  }
+  const auto kept = [&](int axis, int64_t end) { return stride[axis] > 0 ? end : 1; };
+  for (int64_t i = i0; i < (stride[0] > 0 ? i1 : i0 + 1); ++i)
+    for (int64_t j = 0; j < kept(1, extent[1]); ++j)
+      for (int64_t k = 0; k < kept(2, extent[2]); ++k)
+        for (int64_t c = 0; c < kept(3, n); ++c) y[i * stride[0] + j * stride[1] + k * stride[2] + c * s] = 0;
   for (int64_t i = i0; i < i1; ++i)
-    for (int64_t j = 0; j < b.extent[1]; ++j) {
+    for (int64_t j = 0; j < extent[1]; ++j) {
       float* to = y + i * stride[0] + j * stride[1];
-      if (inner && stride[2] == 0) {  // rows that fall on each other: their sum first
+      if (s > 0 && stride[2] == 0) {  // rows that fall on each other: their sum first
         float* sum = call.local;
         clear(sum, n);
-        for (int64_t k = 0; k < b.extent[2]; ++k, x += n)
+        for (int64_t k = 0; k < extent[2]; ++k, x += n)
           for (int64_t c = 0; c < n; ++c) sum[c] += x[c];
-        for (int64_t c = 0; c < n; ++c) to[c] += sum[c];
+        for (int64_t c = 0; c < n; ++c) to[c * s] += sum[c];
         continue;
       }
-      for (int64_t k = 0; k < b.extent[2]; ++k, x += n, to += stride[2]) {
-        if (inner) {
-          for (int64_t c = 0; c < n; ++c) to[c] += x[c];
+      for (int64_t k = 0; k < extent[2]; ++k, x += n, to += stride[2]) {
+        if (s > 0) {
+          for (int64_t c = 0; c < n; ++c) to[c * s] += x[c];
         } else {
           double sum = 0;
           for (int64_t c = 0; c < n; ++c) sum += x[c];

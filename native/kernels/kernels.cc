@@ -52,15 +52,18 @@ static const Kernel kernels[] = {
 static double peak(int64_t iterations) {
   constexpr int chains = 12;
   V c[chains];
+#pragma GCC unroll 12
   for (int i = 0; i < chains; ++i) c[i] = splat(static_cast<float>(i));
   V a = splat(0.999f), b = splat(0.001f);
   for (int64_t k = 0; k < iterations; ++k) {
 #pragma GCC unroll 12
     for (int i = 0; i < chains; ++i) c[i] = c[i] * a + b;
-    asm volatile("" ::: "memory");
   }
-  volatile float sink = 0;
-  for (int i = 0; i < chains; ++i) sink = sink + c[i][0];
+  V sum = V{};
+#pragma GCC unroll 12
+  for (int i = 0; i < chains; ++i) sum += c[i];
+  volatile float sink = sum[0];
+  (void)sink;
   return static_cast<double>(iterations) * chains * L;
 }
 

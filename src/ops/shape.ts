@@ -109,7 +109,11 @@ export const rowOp = defineOp<{ index: number }>({
   vjp: null,
   reference: ({ inputs: [x], attrs: { index }, output }) =>
     output.set(x.subarray(index * output.length, (index + 1) * output.length)),
-  native: ({ attrs: { index }, output }) => ({ alias: index * output.shape[0] }),
+  native: ({ inputs: [x], attrs: { index }, output }) =>
+    // a kernel [O,I] lies transposed: its row is a column there
+    x.layout === "kernel"
+      ? { kernel: "slice_channels", params: [x.shape[1], x.shape[0], index, 1] }
+      : { alias: index * output.shape[0] },
 });
 
 export const constant = (shape: Shape, value: number) => apply(constantOp, [], { shape, value });
