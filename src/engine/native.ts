@@ -123,7 +123,8 @@ export class NativeStore implements Store {
     const outputs: Record<string, Float32Array> = {};
     for (const [name, { tensor, place }] of program.outputs) {
       const values = new Float32Array(place.floats);
-      if (place.offset < this.#floats) values.set(this.#memory.subarray(place.offset, place.offset + place.floats));
+      if (place.offset < this.#floats)
+        values.set(this.#memory.subarray(place.offset, place.offset + place.floats));
       else arena.read(place.offset - this.#floats, values);
       outputs[name] = new Float32Array(place.floats);
       reorder(values, outputs[name], tensor.shape, tensor.layout, false);

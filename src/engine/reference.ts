@@ -1,4 +1,5 @@
 import { lastUses, schedule } from "../compile/schedule.ts";
+import { variableOf } from "../nn/scope.ts";
 import { nodeOf } from "../ops/op.ts";
 import { sizeOf, type Tensor, type Variable } from "../tensor/tensor.ts";
 import type { Engine, Executable, Graph, Store, Values } from "./engine.ts";
@@ -10,6 +11,19 @@ export const referenceEngine: Engine = {
   name: "reference",
   description: "reference engine (float64 loops in JavaScript, slow)",
   open: (variables) => new ReferenceStore(variables),
+};
+
+/** Names of the variables that the graph's effects overwrite. */
+function writtenVariables(graph: Graph): string[] {
+  return graph.effects.flatMap((effect) => {
+    const node = nodeOf(effect);
+    const written = node?.op.writes?.map((k) => node.inputs[k]) ?? [];
+    return written.map((x) => variableOf(x).name);
+  });
+}
+
+const roundTo32 = (value: number, index: number, all: Float64Array) => {
+  all[index] = Math.fround(value);
 };
 
 class ReferenceStore implements Store {
@@ -45,14 +59,20 @@ class ReferenceStore implements Store {
   compile(graph: Graph): Executable {
     const order = schedule(graph);
     const inputs = inputsOf(order);
+    const written = writtenVariables(graph);
     return {
       inputs: shapesOf(inputs),
       scratchBytes: 0,
-      run: (feeds) => this.#queue.run(() => this.#run(graph, order, feeds)),
+      run: (feeds) => this.#queue.run(() => this.#run(graph, order, written, feeds)),
     };
   }
 
-  #run(graph: Graph, order: readonly Tensor[], feeds: Values): Record<string, Float32Array> {
+  #run(
+    graph: Graph,
+    order: readonly Tensor[],
+    written: readonly string[],
+    feeds: Values,
+  ): Record<string, Float32Array> {
     const kept = new Set(Object.values(graph.outputs));
     const last = lastUses(order);
     const values = new Map<Tensor, Float64Array>();
@@ -62,6 +82,8 @@ class ReferenceStore implements Store {
         if (last.get(x) === position && !kept.has(x)) values.delete(x);
       }
     });
+    // between runs variables are float32, as in checkpoints: to go on from one is to go on from here
+    for (const name of written) this.#of(name).forEach(roundTo32);
     const outputs = Object.entries(graph.outputs);
     return Object.fromEntries(outputs.map(([name, x]) => [name, Float32Array.from(values.get(x)!)]));
   }

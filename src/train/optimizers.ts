@@ -5,12 +5,13 @@ import type { Variables } from "../nn/scope.ts";
 import { apply } from "../ops/op.ts";
 import { adamOp, sgdOp } from "../ops/optimizer.ts";
 import type { Tensor } from "../tensor/tensor.ts";
+import { byName } from "./named.ts";
 
 const fraction = z.number().min(0).max(1);
 const positive = z.number().positive();
 
 /** Optimisers as a study file has them; the rate they start from is `lr`. */
-export const optimizerSchema = z.discriminatedUnion("name", [
+export const optimizerSchema = byName(
   z.strictObject({
     name: z.literal("sgd"),
     lr: positive.default(0.1),
@@ -27,7 +28,7 @@ export const optimizerSchema = z.discriminatedUnion("name", [
     weightDecay: z.number().min(0).default(0),
     /** Where ε stands: PyTorch's after the bias correction, Keras' before it. */
     convention: z.enum(["torch", "keras"]).default("torch"),
-    /** Keras: rate lr/(1 + decay·step). */
+    /** As in Keras: rate lr/(1 + decay·step), beside what the schedule does. */
     decay: z.number().min(0).default(0),
   }),
   z.strictObject({
@@ -38,7 +39,7 @@ export const optimizerSchema = z.discriminatedUnion("name", [
     eps: positive.default(1e-8),
     weightDecay: z.number().min(0).default(0.01),
   }),
-]);
+);
 
 export type OptimizerOptions = z.output<typeof optimizerSchema>;
 
@@ -88,16 +89,23 @@ function adam(options: Named<"adam"> | Named<"adamw">): Optimizer {
       const second = Math.sqrt(1 - beta2 ** (step + 1));
       if (options.name === "adamw")
         return Float32Array.of(lr / first, 1 / second, 1 - lr * options.weightDecay);
-      if (options.convention === "torch") return Float32Array.of(lr / first, 1 / second, 1);
-      return Float32Array.of(((lr / (1 + options.decay * step)) * second) / first, 1, 1);
+      const rate = lr / (1 + options.decay * step);
+      if (options.convention === "torch") return Float32Array.of(rate / first, 1 / second, 1);
+      return Float32Array.of((rate * second) / first, 1, 1);
     },
   };
 }
 
+const optimizers: { readonly [N in OptimizerOptions["name"]]: (options: Named<N>) => Optimizer } = {
+  sgd,
+  adam,
+  adamw: adam,
+};
+
 /** @throws UserError with the nearest name when there is no such optimiser. */
 export function createOptimizer(options: z.input<typeof optimizerSchema>): Optimizer {
-  const names = ["sgd", "adam", "adamw"];
-  if (!names.includes(options.name)) throw unknownName("optimizer", options.name, names);
+  const name = typeof options === "string" ? options : options.name;
+  if (!Object.hasOwn(optimizers, name)) throw unknownName("optimizer", name, Object.keys(optimizers));
   const parsed = optimizerSchema.parse(options);
-  return parsed.name === "sgd" ? sgd(parsed) : adam(parsed);
+  return (optimizers[parsed.name] as (options: OptimizerOptions) => Optimizer)(parsed);
 }

@@ -23,8 +23,8 @@ export interface RunData {
   readonly fingerprint: string;
   readonly classes: readonly string[];
   readonly image: readonly [number, number];
-  /** Training images held back to judge. */
-  readonly validation: number;
+  /** Training images held back to judge; `test` takes the test set for it, as the original study did. */
+  readonly validation: number | "test";
   readonly normalize: "channel" | "scalar";
 }
 
@@ -34,7 +34,7 @@ export interface EpochRecord {
   readonly epoch: number;
   /** Steps done at the end of the epoch. */
   readonly step: number;
-  /** Rate of the epoch's last step. */
+  /** Rate of the epoch's last step as the schedule has it; the `decay` of Keras' Adam is not in it. */
   readonly lr: number;
   /** Mean over the epoch's batches, in training mode, as Keras reports it. */
   readonly trainLoss: number;
@@ -86,7 +86,12 @@ export interface RunFile {
 }
 
 export type RunProgress =
-  | { readonly kind: "start"; readonly epochs: number; readonly stepsPerEpoch: number; readonly resumedStep: number }
+  | {
+      readonly kind: "start";
+      readonly epochs: number;
+      readonly stepsPerEpoch: number;
+      readonly resumedStep: number;
+    }
   | {
       readonly kind: "step";
       readonly epoch: number;

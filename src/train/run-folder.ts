@@ -1,0 +1,144 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { z } from "zod";
+import { makeFolder, writeDurably } from "../files/durable.ts";
+import { UserError } from "../tensor/errors.ts";
+import { epochRecordSchema } from "./metrics.ts";
+import { spansEpochs } from "./schedules.ts";
+import type { EpochRecord, Evaluation, RunFile, RunSettings } from "./types.ts";
+
+/** Files of a run's folder. */
+export const runPaths = (folder: string) => ({
+  run: join(folder, "run.json"),
+  metrics: join(folder, "metrics.jsonl"),
+  test: join(folder, "test.json"),
+  model: join(folder, "model.safetensors"),
+});
+
+/** Whether an error says that there is no such file. */
+export const isMissing = ({ code }: NodeJS.ErrnoException) => code === "ENOENT" || code === "ENOTDIR";
+
+/** The text of a file; undefined when there is none. @throws UserError when it cannot be read. */
+async function readText(path: string): Promise<string | undefined> {
+  return readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
+    if (isMissing(error)) return undefined;
+    throw new UserError(`${path}: cannot be read (${error.message})`);
+  });
+}
+
+const runFileSchema = z.looseObject({
+  atento: z.string(),
+  settings: z.looseObject({
+    variant: z.string(),
+    seed: z.number(),
+    data: z.looseObject({}),
+    train: z.looseObject({}),
+  }),
+  status: z.enum(["running", "interrupted", "done", "failed"]),
+  startedAt: z.string(),
+});
+
+/** run.json of a folder; undefined when there is none. @throws UserError when it is not one of ours. */
+export async function readRunFile(folder: string): Promise<RunFile | undefined> {
+  const { run } = runPaths(folder);
+  const text = await readText(run);
+  if (text === undefined) return undefined;
+  try {
+    return runFileSchema.parse(JSON.parse(text)) as unknown as RunFile;
+  } catch {
+    throw new UserError(
+      `${run}: is no record of a run: choose another folder with --out, or remove this one`,
+    );
+  }
+}
+
+export async function writeRunFile(folder: string, file: RunFile): Promise<void> {
+  await makeFolder(folder);
+  await writeDurably(runPaths(folder).run, `${JSON.stringify(file, undefined, 2)}\n`);
+}
+
+export async function writeMetrics(folder: string, records: readonly EpochRecord[]): Promise<void> {
+  await writeDurably(
+    runPaths(folder).metrics,
+    records.map((record) => `${JSON.stringify(record)}\n`).join(""),
+  );
+}
+
+/** Records of the finished epochs; none when there is no file. @throws UserError with the line that is none. */
+export async function readMetrics(folder: string): Promise<EpochRecord[]> {
+  const { metrics } = runPaths(folder);
+  const lines = ((await readText(metrics)) ?? "").split("\n").filter((line) => line !== "");
+  return lines.map((line, index) => {
+    try {
+      return epochRecordSchema.parse(JSON.parse(line));
+    } catch {
+      throw new UserError(`${metrics}:${index + 1}: is no record of an epoch`);
+    }
+  });
+}
+
+export async function writeTest(folder: string, test: Evaluation): Promise<void> {
+  await writeDurably(runPaths(folder).test, `${JSON.stringify(test)}\n`);
+}
+
+/** The final evaluation on the test set; undefined when there is none that can be read. */
+export async function readTest(folder: string): Promise<Evaluation | undefined> {
+  try {
+    return JSON.parse((await readText(runPaths(folder).test)) ?? "") as Evaluation;
+  } catch {
+    return undefined;
+  }
+}
+
+/** @throws UserError listing how the run in the folder differs from the one asked for. */
+export function refuseOtherRun(folder: string, known: RunSettings, asked: RunSettings): void {
+  const found = differences(known, asked);
+  if (found.length === 0) return;
+  const shown = found.slice(0, 10).map(({ path, was, is }) => `${path} is ${was} there, ${is} asked for`);
+  const more = found.length > 10 ? `; and ${found.length - 10} more` : "";
+  const { name } = asked.train.schedule;
+  const spans = found.some(({ path }) => path === "train.epochs") && spansEpochs(asked.train.schedule);
+  const why = spans ? ` (the rates of schedule ${name} depend on the number of epochs)` : "";
+  throw new UserError(
+    `${folder}: holds another run: ${shown.join("; ")}${more}${why}: choose another --out, or remove the folder`,
+  );
+}
+
+export interface Difference {
+  /** Such as `train.optimizer.lr`. */
+  readonly path: string;
+  readonly was: string;
+  readonly is: string;
+}
+
+/**
+ * What makes two runs compute different things. Where the same data lie does not, nor do more epochs under a
+ * schedule whose rates do not depend on their number.
+ */
+export function differences(known: RunSettings, asked: RunSettings): Difference[] {
+  const all = compare("", plain(known), plain(asked));
+  const mayGrow = !spansEpochs(asked.train.schedule) && asked.train.epochs > known.train.epochs;
+  return all.filter(
+    ({ path }) => !/^data\.(source|name)(\.|$)/.test(path) && !(path === "train.epochs" && mayGrow),
+  );
+}
+
+/** As JSON has it. */
+const plain = (value: unknown): unknown => JSON.parse(JSON.stringify(value));
+
+const isTable = (value: unknown): value is Record<string, unknown> =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
+function compare(path: string, was: unknown, is: unknown): Difference[] {
+  if (isTable(was) && isTable(is)) {
+    const keys = [...new Set([...Object.keys(was), ...Object.keys(is)])];
+    return keys.flatMap((key) => compare(path ? `${path}.${key}` : key, was[key], is[key]));
+  }
+  const same = JSON.stringify(was) === JSON.stringify(is);
+  return same ? [] : [{ path, was: show(was), is: show(is) }];
+}
+
+function show(value: unknown): string {
+  const text = JSON.stringify(value) ?? "not set";
+  return text.length > 60 ? `${text.slice(0, 59)}…` : text;
+}
