@@ -94,6 +94,10 @@ static void tile(int64_t TH, int64_t run, int64_t line, const float* source, con
   for (int i = 0; i < M; ++i)
 #pragma GCC unroll 2
     for (int v = 0; v < NV; ++v) c[i][v] = V{};
+#pragma GCC unroll 16
+  for (int i = 0; i < M; ++i)  // the lines to be written arrive while the products are computed
+#pragma GCC unroll 2
+    for (int v = 0; v < NV; ++v) __builtin_prefetch(target + to[i] + v * L, 1);
   for (int64_t t = 0; t < TH; ++t) {
     const float* a[M];
 #pragma GCC unroll 16

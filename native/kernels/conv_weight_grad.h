@@ -8,7 +8,7 @@ namespace atento {
 namespace ATENTO_ISA {
 
 constexpr int64_t kGradPixels = 128;              // of a block at most: a panel of dy stays in the first-level cache
-constexpr int64_t kGradBlockFloats = 96 * 1024;   // of x in a block at most
+constexpr int64_t kGradBlockFloats = 64 * 1024;   // of x in a block at most
 constexpr int64_t kGradPieces = 8;                // wanted at least, so that threads finish together
 constexpr int64_t kGradPartials = 4 * 1024 * 1024;  // floats of the sums of all chunks at most
 constexpr int64_t LINE = 16;                      // floats of a cache line
@@ -123,22 +123,31 @@ static bool conv2d_weight_grad_plan(const double* p, Plan& plan) {
   plan.lengths[2] = weights(d);
   plan.shared = g.chunks * g.panels * g.panel_floats;
   const int64_t pixels = grad_pixels(d, g);
-  plan.local = (2 * pixels + 2) * grad_kernel_rows(d, g) * d.KW + pixels * NR + source_pixels(d, g) * round_up(d.IC, LINE) + LINE;
+  plan.local = (2 * pixels + 2) * grad_kernel_rows(d, g) * d.KW +
+               pixels * ceil_div(g.panels, g.groups) * NR + source_pixels(d, g) * round_up(d.IC, LINE) + LINE;
   plan.phases = 2;
   plan.pieces[0] = static_cast<int>(g.chunks * g.groups * g.kernel_rows);
   plan.pieces[1] = static_cast<int>(d.KH * g.panels);
   return true;
 }
 
-INLINE void pack_gradient(const float* dy, const ConvDims& d, int64_t n0, int64_t n1, int64_t h0, int64_t h1, int64_t c0,
-                          int64_t width, float* panel) {
-  const int64_t channels = min(width, d.OC - c0);
-  for (int64_t n = n0; n < n1; ++n) {
-    const float* from = dy + ((n * d.OH + h0) * d.OW) * d.OC + c0;
-    for (int64_t q = 0; q < (h1 - h0) * d.OW; ++q, from += d.OC, panel += width) {
-      copy(panel, from, channels);
-      if (channels < width) clear(panel + channels, width - channels);
-    }
+// Copies dy panel by panel, [panel][pixel][NR] for the panels of a group, zeros behind the last channel.
+INLINE void pack_gradient(const float* dy, const ConvDims& d, int64_t n0, int64_t n1, int64_t h0, int64_t h1, Range panels,
+                          int64_t most, float* packed) {
+  for (int64_t n = n0, q = 0; n < n1; ++n) {
+    const float* from = dy + ((n * d.OH + h0) * d.OW) * d.OC;
+    for (int64_t end = q + (h1 - h0) * d.OW; q < end; ++q, from += d.OC)
+      for (int64_t j = panels.begin; j < panels.end; ++j) {
+        const int64_t width = panel_width(d.OC, j * NR), channels = min(width, d.OC - j * NR);
+        float* to = packed + (j - panels.begin) * most * NR + q * width;
+        if (channels == NR) {
+          store(to, load(from + j * NR));
+          store(to + L, load(from + j * NR + L));
+          continue;
+        }
+        copy(to, from + j * NR, channels);
+        clear(to + channels, width - channels);
+      }
   }
 }
 
@@ -150,7 +159,9 @@ INLINE void pack_source(const float* x, const ConvDims& d, int64_t n0, int64_t n
       const float* from = x + n * image_x(d) + s * d.IC;
       float* to = packed + q * LINE;
       int64_t c = 0;
-      for (; c + LINE <= d.IC; c += LINE, to += pixels * LINE) copy(to, from + c, LINE);
+      for (; c + LINE <= d.IC; c += LINE, to += pixels * LINE)
+#pragma GCC unroll 4
+        for (int64_t v = 0; v < LINE; v += L) store(to + v, load(from + c + v));
       for (int64_t i = 0; c + i < d.IC; ++i) to[i] = from[c + i];
     }
 }
@@ -165,8 +176,8 @@ static void grad_piece(const Call& call, const ConvDims& d, const GradCut& g, in
   int64_t* counts = reinterpret_cast<int64_t*>(call.local);
   int32_t* at_x = reinterpret_cast<int32_t*>(counts + taps * d.KW);
   int32_t* at_dy = at_x + most * taps * d.KW;
-  float* panel = call.local + round_up((2 * most + 2) * taps * d.KW, LINE);
-  float* packed = panel + most * NR;
+  float* gradients = call.local + round_up((2 * most + 2) * taps * d.KW, LINE);
+  float* packed = gradients + most * (panels.end - panels.begin) * NR;
   float* sums = call.shared + chunk * g.panels * g.panel_floats + k0 * d.KW * tap_floats;
   for (int64_t j = panels.begin; j < panels.end; ++j) clear(sums + j * g.panel_floats, taps * d.KW * tap_floats);
 
@@ -178,6 +189,7 @@ static void grad_piece(const Call& call, const ConvDims& d, const GradCut& g, in
     const Range rows = source_rows(d, h0, h1, k0, taps);
     const int64_t height = rows.end - rows.begin, pixels = (n1 - n0) * height * d.IW;
     pack_source(call.operands[0], d, n0, n1, rows, pixels, packed);
+    pack_gradient(call.operands[1], d, n0, n1, h0, h1, panels, most, gradients);
 
     // for each tap the pixels it meets: those whose window it leaves the image in are not there
     for (int64_t t = 0; t < taps * d.KW; ++t) {
@@ -198,7 +210,7 @@ static void grad_piece(const Call& call, const ConvDims& d, const GradCut& g, in
 
     for (int64_t j = panels.begin; j < panels.end; ++j) {
       const int64_t width = panel_width(d.OC, j * NR);
-      pack_gradient(call.operands[1], d, n0, n1, h0, h1, j * NR, width, panel);
+      const float* panel = gradients + (j - panels.begin) * most * NR;
       for (int64_t t = 0; t < taps * d.KW; ++t) {
         if (counts[t] == 0) continue;
         float* out = sums + j * g.panel_floats + t * tap_floats;
