@@ -1,5 +1,5 @@
-// Batch normalisation over rows of C channels, and its gradients. Sums go over chunks of rows, in float within a
-// chunk and in double between chunks, always in the same order.
+// Batch normalisation over rows of C channels, and its gradients. Sums go over chunks of rows, in float over a few
+// rows and in double beyond, always in the same order.
 #pragma once
 #include "elementwise.h"
 
@@ -15,13 +15,33 @@ struct Rows {
 INLINE Rows rows_of(const double* p) { return {at(p, 0), at(p, 1)}; }
 INLINE bool rows_fit(const Rows& r) { return r.count > 0 && r.C > 0; }
 
+constexpr int64_t kFewRows = 16;  // summed in float
+
+// Adds `f(row, channel)` over the rows of a range to `sums` [C]; `few` [C] is workspace.
+template <class F>
+INLINE void add_rows(Range rows, int64_t C, double* __restrict sums, float* __restrict few, F f) {
+  for (int64_t i = rows.begin; i < rows.end; i += kFewRows) {
+    clear(few, C);
+    for (int64_t r = i; r < min(rows.end, i + kFewRows); ++r)
+      for (int64_t c = 0; c < C; ++c) few[c] += f(r, c);
+    for (int64_t c = 0; c < C; ++c) sums[c] += few[c];
+  }
+}
+
+// Two sums a channel and chunk, in doubles of the shared workspace.
+INLINE double* chunk_sums(const Call& call, const Rows& r, int piece) {
+  return reinterpret_cast<double*>(call.shared) + piece * 2 * r.C;
+}
+INLINE int64_t chunk_sums_floats(const Rows& r) { return 2 * r.pieces() * 2 * r.C; }
+
 // x → [2,C]: mean and biased variance, a chunk's own mean taken out before squaring.
 static bool batch_statistics_plan(const double* p, Plan& plan) {
   const Rows r = rows_of(p);
   if (!rows_fit(r)) return false;
   plan.lengths[0] = r.count * r.C;
   plan.lengths[1] = 2 * r.C;
-  plan.shared = r.pieces() * 2 * r.C;
+  plan.shared = chunk_sums_floats(r);
+  plan.local = 2 * r.C;
   plan.phases = 2;
   plan.pieces[0] = r.pieces();
   return true;
@@ -32,19 +52,21 @@ static void batch_statistics_run(const Call& call, int phase, int piece) {
   const int64_t C = r.C;
   if (phase == 0) {
     const Range range = r.piece(piece);
-    const float* x = call.operands[0] + range.begin * C;
-    float* __restrict mean = call.shared + piece * 2 * C;
-    float* __restrict squares = mean + C;
-    clear(mean, 2 * C);
-    const int64_t n = range.end - range.begin;
-    for (int64_t i = 0; i < n; ++i)
-      for (int64_t c = 0; c < C; ++c) mean[c] += x[i * C + c];
-    for (int64_t c = 0; c < C; ++c) mean[c] /= static_cast<float>(n);
-    for (int64_t i = 0; i < n; ++i)
-      for (int64_t c = 0; c < C; ++c) {
-        const float d = x[i * C + c] - mean[c];
-        squares[c] += d * d;
-      }
+    const float* x = call.operands[0];
+    double* __restrict sums = chunk_sums(call, r, piece);
+    double* __restrict squares = sums + C;
+    float* __restrict few = call.local;
+    float* __restrict mean = few + C;
+    for (int64_t c = 0; c < C; ++c) sums[c] = squares[c] = 0;
+    add_rows(range, C, sums, few, [=](int64_t i, int64_t c) { return x[i * C + c]; });
+    for (int64_t c = 0; c < C; ++c) {
+      sums[c] /= static_cast<double>(range.end - range.begin);
+      mean[c] = static_cast<float>(sums[c]);
+    }
+    add_rows(range, C, squares, few, [=](int64_t i, int64_t c) {
+      const float d = x[i * C + c] - mean[c];
+      return d * d;
+    });
     return;
   }
   // Chan, Golub and LeVeque (1979): parts with their own means are joined without cancellation
@@ -53,9 +75,10 @@ static void batch_statistics_run(const Call& call, int phase, int piece) {
     for (int k = 0; k < r.pieces(); ++k) {
       const Range range = r.piece(k);
       const double m = static_cast<double>(range.end - range.begin);
-      const double delta = call.shared[k * 2 * C + c] - mean;
+      const double* sums = chunk_sums(call, r, k);
+      const double delta = sums[c] - mean;
       mean += delta * m / (n + m);
-      squares += call.shared[k * 2 * C + C + c] + delta * delta * n * m / (n + m);
+      squares += sums[C + c] + delta * delta * n * m / (n + m);
       n += m;
     }
     call.operands[1][c] = static_cast<float>(mean);
@@ -117,7 +140,8 @@ static bool batch_norm_grad_sums_plan(const double* p, Plan& plan) {
   if (!rows_fit(r)) return false;
   plan.lengths[0] = plan.lengths[1] = r.count * r.C;
   plan.lengths[2] = plan.lengths[3] = 2 * r.C;
-  plan.shared = r.pieces() * 2 * r.C;
+  plan.shared = chunk_sums_floats(r);
+  plan.local = 2 * r.C;
   plan.phases = 2;
   plan.pieces[0] = r.pieces();
   return true;
@@ -126,19 +150,21 @@ static bool batch_norm_grad_sums_plan(const double* p, Plan& plan) {
 static void batch_norm_grad_sums_run(const Call& call, int phase, int piece) {
   const Rows r = rows_of(call.params);
   const int64_t C = r.C;
-  const float* mean = call.operands[2];
+  const float *dy = call.operands[0], *x = call.operands[1], *mean = call.operands[2];
   if (phase == 0) {
-    float* __restrict sum = call.shared + piece * 2 * C;
-    float* __restrict product = sum + C;
-    clear(sum, 2 * C);
+    double* __restrict sums = chunk_sums(call, r, piece);
+    float* __restrict few = call.local;
+    float* __restrict products = few + C;
+    for (int64_t c = 0; c < 2 * C; ++c) sums[c] = 0;
     const Range range = r.piece(piece);
-    for (int64_t i = range.begin; i < range.end; ++i) {
-      const float* dy = call.operands[0] + i * C;
-      const float* x = call.operands[1] + i * C;
-      for (int64_t c = 0; c < C; ++c) {
-        sum[c] += dy[c];
-        product[c] += dy[c] * (x[c] - mean[c]);
-      }
+    for (int64_t i = range.begin; i < range.end; i += kFewRows) {
+      clear(few, 2 * C);
+      for (int64_t row = i; row < min(range.end, i + kFewRows); ++row)
+        for (int64_t c = 0; c < C; ++c) {
+          few[c] += dy[row * C + c];
+          products[c] += dy[row * C + c] * (x[row * C + c] - mean[c]);
+        }
+      for (int64_t c = 0; c < 2 * C; ++c) sums[c] += few[c];
     }
     return;
   }
@@ -146,8 +172,8 @@ static void batch_norm_grad_sums_run(const Call& call, int phase, int piece) {
   for (int64_t c = 0; c < C; ++c) {
     double sum = 0, product = 0;
     for (int k = 0; k < r.pieces(); ++k) {
-      sum += call.shared[k * 2 * C + c];
-      product += call.shared[k * 2 * C + C + c];
+      sum += chunk_sums(call, r, k)[c];
+      product += chunk_sums(call, r, k)[C + c];
     }
     call.operands[3][c] = static_cast<float>(sum);
     call.operands[3][C + c] = static_cast<float>(product / __builtin_sqrt(mean[C + c] + eps));
