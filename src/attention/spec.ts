@@ -26,6 +26,12 @@ export interface AttentionSpec<O extends Options = Options> {
   build(x: Tensor, nn: Scope, options: O): Tensor;
 }
 
+/** How a gate's width is made whole: `down` as the papers' code, `timm` to the nearest multiple of `divisor`. */
+export const roundings = ["down", "timm"];
+
 /** Width of the bottleneck between the two dense layers of a gate. */
-export const squeezed = (channels: number, reduction: number) =>
-  Math.max(1, Math.floor(channels / reduction));
+export function squeezed(channels: number, reduction: number, rounding: string, divisor: number): number {
+  const width = channels / reduction;
+  if (rounding === "down") return Math.max(1, Math.floor(width));
+  return Math.max(divisor, Math.floor(Math.floor(width + divisor / 2) / divisor) * divisor);
+}

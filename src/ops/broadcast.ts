@@ -5,6 +5,8 @@ import { type Shape, showShape, type Tensor } from "../tensor/tensor.ts";
 /** NumPy's rule: shapes are aligned at the end; a length of 1 or a missing axis stretches. */
 export function broadcastShape(op: string, a: Shape, b: Shape): Shape {
   const rank = Math.max(a.length, b.length);
+  if (rank > 4)
+    throw new ShapeError(op, `${showShape(a)} and ${showShape(b)}: at most 4 dimensions broadcast`);
   return Array.from({ length: rank }, (_, axis) => {
     const la = a[axis - rank + a.length] ?? 1;
     const lb = b[axis - rank + b.length] ?? 1;

@@ -1,7 +1,7 @@
 import { ShapeError } from "../tensor/errors.ts";
 import { type Shape, showShape, sizeOf, type Tensor } from "../tensor/tensor.ts";
-import { apply, defineOp, expectRank, expectSame, type Op } from "./op.ts";
-import { forEachTap, type Window2d, windowExtent } from "./window.ts";
+import { apply, defineOp, expectLayout, expectRank, expectSame, type Op } from "./op.ts";
+import { type Window2d, windowExtent } from "./window.ts";
 
 export interface Conv2dOptions {
   readonly stride?: number | readonly [number, number];
@@ -19,40 +19,53 @@ const dims = (x: Shape, w: Shape, y: Shape, { stride, padding }: ConvAttrs) => [
   ...[...stride, ...padding],
 ];
 
-/** Visits all products of a convolution by flat indices into x, w and y. */
-function forEachProduct(
-  x: Shape,
-  w: Shape,
-  y: Shape,
-  attrs: ConvAttrs,
-  visit: (xi: number, wi: number, yi: number) => void,
+/**
+ * Visits all products of a convolution in runs: one weight wi, `count` outputs side by side from yi on, and the
+ * inputs they meet from xi on, the horizontal stride apart. Borders are left out.
+ */
+function forEachRun(
+  [, ic, ih, iw]: Shape,
+  [, , kh, kw]: Shape,
+  [n, oc, oh, ow]: Shape,
+  { stride: [sh, sw], padding: [ph, pw] }: ConvAttrs,
+  visit: (xi: number, wi: number, yi: number, count: number) => void,
 ): void {
-  const [, ic, ih, iw] = x;
-  const [n, oc, oh, ow] = y;
-  const taps = w[2] * w[3];
-  forEachTap([ih, iw], [oh, ow], windowOf(w, attrs), (inputPixel, outputPixel, tap) => {
-    for (let image = 0; image < n; image++) {
-      for (let o = 0; o < oc; o++) {
-        const yi = (image * oc + o) * oh * ow + outputPixel;
-        for (let c = 0; c < ic; c++) {
-          visit((image * ic + c) * ih * iw + inputPixel, (o * ic + c) * taps + tap, yi);
+  for (let j = 0; j < kw; j++) {
+    const first = Math.max(0, Math.ceil((pw - j) / sw));
+    const count = Math.min(ow - 1, Math.floor((iw - 1 + pw - j) / sw)) - first + 1;
+    if (count <= 0) continue;
+    for (let i = 0; i < kh; i++) {
+      for (let oy = 0; oy < oh; oy++) {
+        const iy = oy * sh + i - ph;
+        if (iy < 0 || iy >= ih) continue;
+        for (let image = 0; image < n; image++) {
+          for (let o = 0; o < oc; o++) {
+            const yi = ((image * oc + o) * oh + oy) * ow + first;
+            for (let c = 0; c < ic; c++) {
+              const xi = ((image * ic + c) * ih + iy) * iw + first * sw + j - pw;
+              visit(xi, ((o * ic + c) * kh + i) * kw + j, yi, count);
+            }
+          }
         }
       }
     }
-  });
+  }
+}
+
+/** Shape of the output [N,O,OH,OW] for x [N,I,H,W] and w [O,I,KH,KW]. */
+function convolvedShape(op: string, x: Shape, w: Shape, attrs: ConvAttrs): Shape {
+  expectRank(op, "x", x, 4);
+  expectRank(op, "weight", w, 4);
+  if (x[1] !== w[1]) {
+    throw new ShapeError(op, `weight expects ${w[1]} input channels, x ${showShape(x)} has ${x[1]}`);
+  }
+  return [x[0], w[0], ...windowExtent(op, x, windowOf(w, attrs))];
 }
 
 /** Cross-correlation. x [N,I,H,W], w [O,I,KH,KW] → [N,O,OH,OW]. */
 export const conv2dOp = defineOp<ConvAttrs>({
   name: "conv2d",
-  shape: ([x, w], attrs) => {
-    expectRank("conv2d", "x", x, 4);
-    expectRank("conv2d", "weight", w, 4);
-    if (x[1] !== w[1]) {
-      throw new ShapeError("conv2d", `weight expects ${w[1]} input channels, x ${showShape(x)} has ${x[1]}`);
-    }
-    return [x[0], w[0], ...windowExtent("conv2d", x, windowOf(w, attrs))];
-  },
+  shape: ([x, w], attrs) => convolvedShape("conv2d", x, w, attrs),
   layout: "activation",
   vjp: (dy, { inputs: [x, w], attrs }) => [
     apply(conv2dInputGradOp, [dy, w], { ...attrs, input: x.shape }),
@@ -60,14 +73,17 @@ export const conv2dOp = defineOp<ConvAttrs>({
   ],
   reference: ({ inputs: [x, w], shapes: [xs, ws], attrs, output, outputShape }) => {
     output.fill(0);
-    forEachProduct(xs, ws, outputShape, attrs, (xi, wi, yi) => {
-      output[yi] += x[xi] * w[wi];
+    const [, step] = attrs.stride;
+    forEachRun(xs, ws, outputShape, attrs, (xi, wi, yi, count) => {
+      const weight = w[wi];
+      for (let k = 0; k < count; k++) output[yi + k] += x[xi + k * step] * weight;
     });
   },
-  native: ({ inputs: [x, w], attrs, output }) => ({
-    kernel: "conv2d",
-    params: dims(x.shape, w.shape, output.shape, attrs),
-  }),
+  native: ({ inputs: [x, w], attrs, output }) => {
+    expectLayout("conv2d", "x", x, "activation");
+    expectLayout("conv2d", "weight", w, "kernel");
+    return { kernel: "conv2d", params: dims(x.shape, w.shape, output.shape, attrs) };
+  },
   multiplyAdds: ({ inputs: [, w], output }) => sizeOf(output.shape) * sizeOf(w.shape.slice(1)),
 });
 
@@ -75,21 +91,24 @@ export const conv2dOp = defineOp<ConvAttrs>({
 export const conv2dInputGradOp = defineOp<ConvAttrs & { input: Shape }>({
   name: "conv2d_input_grad",
   shape: ([dy, w], attrs) => {
-    expectSame("conv2d_input_grad", "dy", dy, conv2dOp.shape([attrs.input, w], attrs));
+    expectSame("conv2d_input_grad", "dy", dy, convolvedShape("conv2d_input_grad", attrs.input, w, attrs));
     return attrs.input;
   },
   layout: "activation",
   vjp: null,
   reference: ({ inputs: [dy, w], shapes: [ys, ws], attrs, output, outputShape }) => {
     output.fill(0);
-    forEachProduct(outputShape, ws, ys, attrs, (xi, wi, yi) => {
-      output[xi] += dy[yi] * w[wi];
+    const [, step] = attrs.stride;
+    forEachRun(outputShape, ws, ys, attrs, (xi, wi, yi, count) => {
+      const weight = w[wi];
+      for (let k = 0; k < count; k++) output[xi + k * step] += dy[yi + k] * weight;
     });
   },
-  native: ({ inputs: [dy, w], attrs, output }) => ({
-    kernel: "conv2d_input_grad",
-    params: dims(output.shape, w.shape, dy.shape, attrs),
-  }),
+  native: ({ inputs: [dy, w], attrs, output }) => {
+    expectLayout("conv2d_input_grad", "dy", dy, "activation");
+    expectLayout("conv2d_input_grad", "weight", w, "kernel");
+    return { kernel: "conv2d_input_grad", params: dims(output.shape, w.shape, dy.shape, attrs) };
+  },
   multiplyAdds: ({ inputs: [dy, w] }) => sizeOf(dy.shape) * sizeOf(w.shape.slice(1)),
 });
 
@@ -97,21 +116,25 @@ export const conv2dInputGradOp = defineOp<ConvAttrs & { input: Shape }>({
 export const conv2dWeightGradOp = defineOp<ConvAttrs & { weight: Shape }>({
   name: "conv2d_weight_grad",
   shape: ([x, dy], attrs) => {
-    expectSame("conv2d_weight_grad", "dy", dy, conv2dOp.shape([x, attrs.weight], attrs));
+    expectSame("conv2d_weight_grad", "dy", dy, convolvedShape("conv2d_weight_grad", x, attrs.weight, attrs));
     return attrs.weight;
   },
   layout: "kernel",
   vjp: null,
   reference: ({ inputs: [x, dy], shapes: [xs, ys], attrs, output, outputShape }) => {
     output.fill(0);
-    forEachProduct(xs, outputShape, ys, attrs, (xi, wi, yi) => {
-      output[wi] += x[xi] * dy[yi];
+    const [, step] = attrs.stride;
+    forEachRun(xs, outputShape, ys, attrs, (xi, wi, yi, count) => {
+      let sum = 0;
+      for (let k = 0; k < count; k++) sum += x[xi + k * step] * dy[yi + k];
+      output[wi] += sum;
     });
   },
-  native: ({ inputs: [x, dy], attrs, output }) => ({
-    kernel: "conv2d_weight_grad",
-    params: dims(x.shape, output.shape, dy.shape, attrs),
-  }),
+  native: ({ inputs: [x, dy], attrs, output }) => {
+    expectLayout("conv2d_weight_grad", "x", x, "activation");
+    expectLayout("conv2d_weight_grad", "dy", dy, "activation");
+    return { kernel: "conv2d_weight_grad", params: dims(x.shape, output.shape, dy.shape, attrs) };
+  },
   multiplyAdds: ({ inputs: [, dy], output }) => sizeOf(dy.shape) * sizeOf(output.shape.slice(1)),
 });
 

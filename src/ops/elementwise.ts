@@ -1,7 +1,7 @@
 import { ShapeError } from "../tensor/errors.ts";
 import { type Shape, sameShape, showShape, sizeOf, type Tensor } from "../tensor/tensor.ts";
 import { broadcastParams, broadcastShape, expandedStrides, forEachBroadcast } from "./broadcast.ts";
-import { apply, defineOp, expectSame, type Op } from "./op.ts";
+import { apply, defineOp, expectLayout, expectSame, type Op } from "./op.ts";
 
 const size1 = (node: { output: Tensor }) => [sizeOf(node.output.shape)];
 
@@ -110,7 +110,10 @@ export const reluGradOp = defineOp<null>({
   reference: ({ inputs: [dy, y], output }) => {
     for (let i = 0; i < dy.length; i++) output[i] = y[i] <= 0 ? 0 : dy[i];
   },
-  native: (node) => ({ kernel: "relu_grad", params: size1(node) }),
+  native: (node) => {
+    expectLayout("relu_grad", "y", node.inputs[1], node.output.layout);
+    return { kernel: "relu_grad", params: size1(node) };
+  },
   inPlace: 0,
 });
 
@@ -137,7 +140,10 @@ export const sigmoidGradOp = defineOp<null>({
   reference: ({ inputs: [dy, y], output }) => {
     for (let i = 0; i < dy.length; i++) output[i] = dy[i] * y[i] * (1 - y[i]);
   },
-  native: (node) => ({ kernel: "sigmoid_grad", params: size1(node) }),
+  native: (node) => {
+    expectLayout("sigmoid_grad", "y", node.inputs[1], node.output.layout);
+    return { kernel: "sigmoid_grad", params: size1(node) };
+  },
   inPlace: 0,
 });
 

@@ -1,4 +1,5 @@
 import { ShapeError } from "../tensor/errors.ts";
+import { physicalOrder } from "../tensor/layout.ts";
 import { type Layout, type Shape, showShape, type Tensor } from "../tensor/tensor.ts";
 
 /** One application of an op, as its rules see it. */
@@ -74,5 +75,16 @@ export function expectRank(op: string, name: string, shape: Shape, rank: number)
 export function expectSame(op: string, name: string, shape: Shape, expected: Shape): void {
   if (shape.length !== expected.length || shape.some((length, axis) => length !== expected[axis])) {
     throw new ShapeError(op, `${name} expects ${showShape(expected)}, has ${showShape(shape)}`);
+  }
+}
+
+/** Kernels of the native engine walk their operands in one order of axes: a mismatch must not pass in silence. */
+export function expectLayout(op: string, name: string, x: Tensor, layout: Layout): void {
+  const rank = x.shape.length;
+  if (physicalOrder(x.layout, rank).join() !== physicalOrder(layout, rank).join()) {
+    throw new ShapeError(
+      op,
+      `${name} ${showShape(x.shape)} must be laid out as ${layout}, is as ${x.layout}`,
+    );
   }
 }

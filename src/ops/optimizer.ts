@@ -1,5 +1,5 @@
 import { sizeOf } from "../tensor/tensor.ts";
-import { defineOp, expectSame } from "./op.ts";
+import { defineOp, expectLayout, expectSame } from "./op.ts";
 
 export interface SgdAttrs {
   readonly momentum: number;
@@ -28,10 +28,12 @@ export const sgdOp = defineOp<SgdAttrs>({
       parameter[i] -= rate * (attrs.nesterov ? g + attrs.momentum * velocity[i] : velocity[i]);
     }
   },
-  native: ({ inputs: [parameter], attrs }) => ({
-    kernel: "sgd",
-    params: [sizeOf(parameter.shape), attrs.momentum, Number(attrs.nesterov), attrs.weightDecay],
-  }),
+  native: ({ inputs: [parameter, gradient, velocity], attrs }) => {
+    expectLayout("sgd", "gradient", gradient, parameter.layout);
+    expectLayout("sgd", "velocity", velocity, parameter.layout);
+    const { momentum, nesterov, weightDecay } = attrs;
+    return { kernel: "sgd", params: [sizeOf(parameter.shape), momentum, Number(nesterov), weightDecay] };
+  },
 });
 
 export interface AdamAttrs {
@@ -69,8 +71,10 @@ export const adamOp = defineOp<AdamAttrs>({
       parameter[i] = shrink * parameter[i] - (rate * m[i]) / (Math.sqrt(v[i]) * correction + eps);
     }
   },
-  native: ({ inputs: [parameter], attrs: { beta1, beta2, eps, weightDecay } }) => ({
-    kernel: "adam",
-    params: [sizeOf(parameter.shape), beta1, beta2, eps, weightDecay],
-  }),
+  native: ({ inputs: [parameter, gradient, first, second], attrs: { beta1, beta2, eps, weightDecay } }) => {
+    expectLayout("adam", "gradient", gradient, parameter.layout);
+    expectLayout("adam", "first moment", first, parameter.layout);
+    expectLayout("adam", "second moment", second, parameter.layout);
+    return { kernel: "adam", params: [sizeOf(parameter.shape), beta1, beta2, eps, weightDecay] };
+  },
 });

@@ -12,6 +12,15 @@ export interface Window2d {
 /** Output extents of a window over x [N,C,H,W]. */
 export function windowExtent(op: string, x: Shape, { kernel, stride, padding }: Window2d): [number, number] {
   expectRank(op, "x", x, 4);
+  for (const [name, pair, least] of [
+    ["window", kernel, 1],
+    ["stride", stride, 1],
+    ["padding", padding, 0],
+  ] as const) {
+    if (pair.some((length) => !Number.isInteger(length) || length < least)) {
+      throw new ShapeError(op, `${name} ${pair.join("×")} must be whole numbers of at least ${least}`);
+    }
+  }
   const extent = (axis: 0 | 1) => {
     const padded = x[2 + axis] + 2 * padding[axis];
     if (padded < kernel[axis]) {

@@ -7,6 +7,8 @@ export default class Totals implements Reporter {
     const count = (state: string) => tests.filter((test) => test.result().state === state).length;
     const broken = modules.filter((module) => module.errors().length > 0).length;
     const skipped = count("skipped") > 0 ? `${count("skipped")} skipped\n` : "";
-    process.stdout.write(`\n${skipped}${count("passed")} passed, ${count("failed") + broken + errors.length} failed\n`);
+    process.stdout.write(
+      `\n${skipped}${count("passed")} passed, ${count("failed") + broken + errors.length} failed\n`,
+    );
   }
 }
