@@ -13,12 +13,15 @@ const stamp = join(root, "build/sources.sha256");
 
 /** Of everything that decides what the binary is. */
 function fingerprint() {
-  const hash = createHash("sha256").update(`${process.platform} ${process.arch} ${process.versions.modules}\n`);
+  const hash = createHash("sha256").update(
+    `${process.platform} ${process.arch} ${process.versions.modules}\n`,
+  );
   const sources = readdirSync(join(root, "native"), { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
     .map((entry) => join(entry.parentPath, entry.name))
     .sort();
-  for (const path of [join(root, "binding.gyp"), ...sources]) hash.update(path.slice(root.length)).update(readFileSync(path));
+  for (const path of [join(root, "binding.gyp"), ...sources])
+    hash.update(path.slice(root.length)).update(readFileSync(path));
   return hash.digest("hex");
 }
 

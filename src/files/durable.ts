@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
+import { existsSync, statSync } from "node:fs";
 import { mkdir, open, readdir, rename, rm } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { UserError } from "../tensor/errors.ts";
 
 /**
@@ -28,12 +29,19 @@ export async function writeDurably(path: string, bytes: string | Uint8Array): Pr
   }
 }
 
-/** Makes a folder and those above it. @throws UserError with the path when that is not possible. */
+/**
+ * Makes a folder and those above it, one level after the other: node's recursive mkdir never returns below /proc.
+ * @throws UserError with the path when that is not possible.
+ */
 export async function makeFolder(path: string): Promise<void> {
+  const folder = resolve(path);
+  if (existsSync(folder) && statSync(folder).isDirectory()) return;
+  if (dirname(folder) !== folder) await makeFolder(dirname(folder));
   try {
-    await mkdir(path, { recursive: true });
+    await mkdir(folder);
   } catch (error) {
-    throw unwritable(path, error);
+    const made = (error as NodeJS.ErrnoException).code === "EEXIST" && statSync(folder).isDirectory();
+    if (!made) throw unwritable(path, error);
   }
 }
 

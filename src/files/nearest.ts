@@ -1,5 +1,5 @@
 /**
- * The candidate that `name` was probably meant to be: the smallest edit distance (Levenshtein, ignoring case),
+ * The candidate that `name` was probably meant to be: the smallest edit distance (ignoring case),
  * first of equals; undefined when even that one would change more than half of the letters.
  */
 export function nearest(name: string, candidates: Iterable<string>): string | undefined {
@@ -15,15 +15,18 @@ export function nearest(name: string, candidates: Iterable<string>): string | un
   return best;
 }
 
-/** Least number of letters to insert, delete or replace to turn `a` into `b` (Levenshtein, 1966). */
+/** Least number of letters to insert, delete, replace, or neighbours to swap, to turn `a` into `b` (Damerau, 1964). */
 export function editDistance(a: string, b: string): number {
+  let before: number[] = [];
   let previous = Array.from({ length: b.length + 1 }, (_, j) => j);
   for (let i = 1; i <= a.length; i++) {
     const row = [i];
     for (let j = 1; j <= b.length; j++) {
       const replaced = previous[j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1);
-      row.push(Math.min(replaced, previous[j] + 1, row[j - 1] + 1));
+      const swapped = i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1];
+      row.push(Math.min(replaced, previous[j] + 1, row[j - 1] + 1, swapped ? before[j - 2] + 1 : replaced));
     }
+    before = previous;
     previous = row;
   }
   return previous[b.length];

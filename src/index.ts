@@ -1,0 +1,25 @@
+export type { AttentionSpec } from "./attention/spec.ts";
+export type { Dataset, Split } from "./data/dataset.ts";
+export { loadDataset } from "./data/load.ts";
+export { type DataSource, sourceFromText } from "./data/registry.ts";
+export { createEngine, type EngineOptions } from "./engine/create.ts";
+export type { Engine } from "./engine/engine.ts";
+export { type ModelOptions, resolveModel } from "./models/options.ts";
+export type { ResNet } from "./models/resnet.ts";
+export { writeReport } from "./report/write.ts";
+export { loadStudy } from "./study/presets.ts";
+export type { FinishedRun, StudyResults } from "./study/results.ts";
+export { runStudy, type StudyOutcome, type StudyProgress, type StudyRequest } from "./study/run.ts";
+export { parseStudy, type Study } from "./study/study.ts";
+export { UserError } from "./tensor/errors.ts";
+export { evaluateRun, loadTrained, type Trained } from "./train/trained.ts";
+export { trainRun } from "./train/trainer.ts";
+export type {
+  EpochRecord,
+  Evaluation,
+  RunFigures,
+  RunProgress,
+  RunSettings,
+  TrainRequest,
+  TrainResult,
+} from "./train/types.ts";

@@ -1,0 +1,20 @@
+/** How a variant is drawn everywhere: its colour, and a dash that tells it apart without colour. */
+export interface Stroke {
+  readonly color: string;
+  readonly dash: readonly number[];
+}
+
+/** Okabe and Ito's colours for any kind of colour vision, the light ones darkened to be read on white. */
+const COLORS = ["#333333", "#0072b2", "#d55e00", "#00835f", "#b0558b", "#9a6a00", "#3f8fbf", "#7a2048"];
+const DASHES = [[], [7, 3], [2, 2], [9, 3, 2, 3], [4, 4], [12, 3], [1, 3], [9, 2, 2, 2, 2, 2]];
+
+/** The stroke of the variant at this place in the study; after eight, dashes go on to tell equal colours apart. */
+export function strokeOf(index: number): Stroke {
+  const round = Math.floor(index / COLORS.length);
+  return { color: COLORS[index % COLORS.length], dash: DASHES[(index + round) % DASHES.length] };
+}
+
+export const FONT = "DejaVu Sans";
+export const INK = "#222222";
+export const QUIET = "#666666";
+export const GRID = "#e4e4e4";

@@ -1,0 +1,105 @@
+import type { Figure, StudyResults, VariantStatistics } from "../study/results.ts";
+import { grouped, percent, rate, scaled } from "./numbers.ts";
+import { type Column, markdownTable, textTable } from "./text-table.ts";
+
+interface FigureColumn {
+  readonly figure: Figure;
+  readonly title: string;
+  readonly show: (value: number) => string;
+  /** Which end is marked as the best; none where there is nothing to win. */
+  readonly best?: "highest" | "lowest";
+}
+
+const COLUMNS: readonly FigureColumn[] = [
+  { figure: "trainAccuracy", title: "train acc. %", show: percent, best: "highest" },
+  { figure: "validationAccuracy", title: "val. acc. %", show: percent, best: "highest" },
+  { figure: "testAccuracy", title: "test acc. %", show: percent, best: "highest" },
+  { figure: "trainLoss", title: "train loss", show: (loss) => loss.toFixed(4), best: "lowest" },
+  { figure: "validationLoss", title: "val. loss", show: (loss) => loss.toFixed(4), best: "lowest" },
+  { figure: "parameters", title: "parameters", show: grouped },
+  { figure: "multiplyAdds", title: "multiply-adds", show: scaled },
+  { figure: "imagesPerSecond", title: "images/s", show: rate, best: "highest" },
+];
+
+type Row = readonly [variant: string, statistics: VariantStatistics];
+
+/** The study's table for a terminal; the best value of a column is marked with an asterisk. */
+export function studyTable(results: StudyResults): string {
+  const { rows, columns, notes } = content(
+    results,
+    (text) => `${text} *`,
+    (text) => `${text}  `,
+  );
+  const legend = rows.length > 1 ? ["* best of its column"] : [];
+  return [textTable(columns, rows), "", ...notes, ...legend].join("\n");
+}
+
+/** report/table.md: the same in Markdown, the best values bold. */
+export function studyMarkdown(results: StudyResults): string {
+  const { rows, columns, notes } = content(
+    results,
+    (text) => `**${text}**`,
+    (text) => text,
+  );
+  const pictures = ["accuracy", "loss"].flatMap((metric) => ["", `![${metric} an epoch](${metric}.svg)`]);
+  return [`# ${results.study}`, "", markdownTable(columns, rows), "", ...notes, ...pictures, ""].join("\n");
+}
+
+type Mark = (text: string) => string;
+
+function content({ statistics, data }: StudyResults, best: Mark, other: Mark) {
+  const rows: Row[] = Object.entries(statistics);
+  const present = COLUMNS.filter(({ figure }) => rows.some(([, row]) => row[figure]));
+  const columns: Column<Row>[] = [
+    { title: "variant", cell: ([variant]) => variant },
+    ...present.map((column): Column<Row> => {
+      const winner = rows.length > 1 ? bestOf(column, rows) : undefined;
+      return {
+        title: winner === undefined ? column.title : other(column.title),
+        align: "right",
+        cell: ([, row]) => {
+          const text = cellText(column, row);
+          if (winner === undefined) return text;
+          return row[column.figure] && column.show(row[column.figure]!.mean) === winner
+            ? best(text)
+            : other(text);
+        },
+      };
+    }),
+  ];
+  return { rows, columns, notes: notesOn(rows, data) };
+}
+
+/** As it is shown, so that values that look equal are marked alike. */
+function bestOf({ figure, best, show }: FigureColumn, rows: readonly Row[]): string | undefined {
+  const means = rows.flatMap(([, row]) => row[figure]?.mean ?? []).filter(Number.isFinite);
+  if (!best || means.length === 0) return undefined;
+  return show(best === "highest" ? Math.max(...means) : Math.min(...means));
+}
+
+function cellText({ figure, show }: FigureColumn, row: VariantStatistics): string {
+  const value = row[figure];
+  if (!value) return "–";
+  return value.deviation && varies(figure)
+    ? `${show(value.mean)} ± ${show(value.deviation)}`
+    : show(value.mean);
+}
+
+const varies = (figure: Figure) => figure !== "parameters" && figure !== "multiplyAdds";
+
+function notesOn(
+  rows: readonly Row[],
+  { name, validation, image: [height, width] }: StudyResults["data"],
+): string[] {
+  const seeds = Math.max(...rows.map(([, { runs }]) => runs));
+  const judged =
+    validation === "test"
+      ? "the test set served as validation set"
+      : `${grouped(validation)} training images held back to validate`;
+  return [
+    `Data ${name}, ${height}×${width}, ${judged}.`,
+    ...(seeds > 1 ? [`Mean ± sample deviation over ${seeds} seeds.`] : []),
+    "Training accuracy and loss are means over the last epoch, in training mode; parameters without running " +
+      "statistics; multiply-adds of one image forward; images/s in training.",
+  ];
+}

@@ -1,0 +1,25 @@
+import { join } from "node:path";
+import { makeFolder, writeDurably } from "../files/durable.ts";
+import type { FinishedRun, StudyResults } from "../study/results.ts";
+import { curves, type Metric } from "./curves.ts";
+import { renderChart } from "./render.ts";
+import { studyMarkdown } from "./table.ts";
+
+const METRICS: readonly Metric[] = ["accuracy", "loss"];
+
+/** Writes table.md and the curves as SVG and PNG to report/ in the study's folder; returns their paths. */
+export async function writeReport(
+  studyFolder: string,
+  results: StudyResults,
+  finished: readonly FinishedRun[],
+): Promise<string[]> {
+  const folder = join(studyFolder, "report");
+  await makeFolder(folder);
+  const files = new Map<string, string | Uint8Array>([["table.md", studyMarkdown(results)]]);
+  for (const metric of METRICS) {
+    const { svg, png } = await renderChart(curves(metric, finished, results.study));
+    files.set(`${metric}.svg`, svg).set(`${metric}.png`, png);
+  }
+  for (const [name, bytes] of files) await writeDurably(join(folder, name), bytes);
+  return [...files.keys()].map((name) => join(folder, name));
+}

@@ -1,0 +1,50 @@
+import type { EpochRecord, RunData, RunFigures, RunSettings } from "../train/types.ts";
+import { type Spread, spread } from "./statistics.ts";
+
+/** A finished run: who it is, its figures, and how it came there. */
+export interface FinishedRun {
+  readonly settings: RunSettings;
+  readonly figures: RunFigures;
+  readonly epochs: readonly EpochRecord[];
+}
+
+export type Figure = keyof RunFigures;
+
+/** Mean and deviation over a variant's seeds of every figure that all its runs have. */
+export type VariantStatistics = { readonly runs: number } & { readonly [F in Figure]?: Spread };
+
+/** results.json. */
+export interface StudyResults {
+  readonly atento: string;
+  readonly study: string;
+  readonly data: RunData;
+  readonly runs: readonly ({ readonly variant: string; readonly seed: number } & RunFigures)[];
+  readonly statistics: Readonly<Record<string, VariantStatistics>>;
+}
+
+export function resultsOf(
+  study: string,
+  data: RunData,
+  finished: readonly FinishedRun[],
+  atento: string,
+): StudyResults {
+  const variants = [...new Set(finished.map(({ settings }) => settings.variant))];
+  const figuresOf = (variant: string) =>
+    finished.filter(({ settings }) => settings.variant === variant).map(({ figures }) => figures);
+  return {
+    atento,
+    study,
+    data,
+    runs: finished.map(({ settings: { variant, seed }, figures }) => ({ variant, seed, ...figures })),
+    statistics: Object.fromEntries(variants.map((variant) => [variant, statisticsOf(figuresOf(variant))])),
+  };
+}
+
+function statisticsOf(runs: readonly RunFigures[]): VariantStatistics {
+  const figures = Object.keys(runs[0]) as Figure[];
+  const spreads = figures.flatMap((figure) => {
+    const values = runs.map((run) => run[figure]);
+    return values.every((value) => typeof value === "number") ? [[figure, spread(values as number[])]] : [];
+  });
+  return { runs: runs.length, ...Object.fromEntries(spreads) };
+}

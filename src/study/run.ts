@@ -1,0 +1,79 @@
+import { join } from "node:path";
+import type { Dataset } from "../data/dataset.ts";
+import type { Engine } from "../engine/engine.ts";
+import { writeDurably } from "../files/durable.ts";
+import { version } from "../train/environment.ts";
+import { trainRun } from "../train/trainer.ts";
+import type { RunProgress, RunSettings } from "../train/types.ts";
+
+import { openStudyFolder, studyFileOf } from "./folder.ts";
+import { type FinishedRun, resultsOf, type StudyResults } from "./results.ts";
+import { resolveData, resolveRuns } from "./settings.ts";
+import type { Study } from "./study.ts";
+
+export interface StudyRequest {
+  /** Folder that holds the study's own, named after it. */
+  readonly out: string;
+  readonly dataset: Dataset;
+  readonly engine: Engine;
+  /** Aborting saves the run under way; the same request goes on from there. */
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (progress: StudyProgress) => void;
+}
+
+export interface StudyProgress {
+  readonly settings: RunSettings;
+  /** Of this run, counted from 0. */
+  readonly index: number;
+  readonly runs: number;
+  readonly run: RunProgress | { readonly kind: "end"; readonly finished?: FinishedRun };
+}
+
+export interface StudyOutcome {
+  readonly status: "done" | "interrupted";
+  readonly folder: string;
+  readonly finished: readonly FinishedRun[];
+  /** Of the finished runs; absent when there are none. */
+  readonly results?: StudyResults;
+}
+
+/**
+ * Trains what a study lacks, a folder <variant>/seed-<n> each, and writes results.json after every run.
+ * @throws UserError when the folder holds runs that cannot be compared with these.
+ */
+export async function runStudy(study: Study, request: StudyRequest): Promise<StudyOutcome> {
+  const { dataset, engine, signal, onProgress } = request;
+  const folder = join(request.out, study.name);
+  const data = resolveData(study.data, dataset);
+  const runs = resolveRuns(study, data);
+  await openStudyFolder(folder, studyFileOf(study.name, runs, version));
+
+  const finished: FinishedRun[] = [];
+  let results: StudyResults | undefined;
+  for (const [index, settings] of runs.entries()) {
+    const report = (run: StudyProgress["run"]) => onProgress?.({ settings, index, runs: runs.length, run });
+    const trained = await trainRun({
+      folder: runFolder(folder, settings),
+      settings,
+      dataset,
+      engine,
+      signal,
+      onProgress: report,
+    });
+    if (trained.status === "interrupted" || !trained.figures) {
+      report({ kind: "end" });
+      return { status: "interrupted", folder, finished, results };
+    }
+    const run = { settings, figures: trained.figures, epochs: trained.epochs };
+    finished.push(run);
+    results = resultsOf(study.name, data, finished, version);
+    await writeDurably(join(folder, "results.json"), `${JSON.stringify(results, undefined, 2)}\n`);
+    report({ kind: "end", finished: run });
+  }
+  return { status: "done", folder, finished, results };
+}
+
+/** @param folder of the study. */
+export function runFolder(folder: string, { variant, seed }: Pick<RunSettings, "variant" | "seed">): string {
+  return join(folder, variant, `seed-${seed}`);
+}

@@ -1,0 +1,50 @@
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { openStudyFolder, type StudyFile, studyFileOf } from "../../../src/study/folder.ts";
+import type { RunSettings } from "../../../src/train/types.ts";
+import { finishedRun } from "./support.ts";
+
+let folder: string;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "atento-study-"));
+});
+afterEach(() => rm(folder, { recursive: true, force: true }));
+
+const plain = finishedRun("plain", 1, {}).settings;
+const se = finishedRun("se", 1, {}).settings;
+const study = (...runs: RunSettings[]): StudyFile => studyFileOf("s", runs, "0.0.0");
+
+describe("openStudyFolder", () => {
+  it("writes the study, and takes the same one again", async () => {
+    await openStudyFolder(join(folder, "a/b"), study(plain, se));
+    await openStudyFolder(join(folder, "a/b"), study(plain, se));
+    const written = JSON.parse(await readFile(join(folder, "a/b/study.json"), "utf8"));
+    expect(written).toMatchObject({ name: "s", seeds: [1], data: { fingerprint: "f" } });
+    expect(Object.keys(written.variants)).toEqual(["plain", "se"]);
+  });
+
+  it("takes further seeds, further variants and data that lie elsewhere", async () => {
+    await openStudyFolder(folder, study(plain));
+    const moved = { ...plain, data: { ...plain.data, source: { source: "folder", path: "/elsewhere" } } };
+    await openStudyFolder(folder, study(moved, { ...moved, seed: 2 }, se));
+  });
+
+  it("refuses what cannot be compared and shows the difference", async () => {
+    await openStudyFolder(folder, study(plain, se));
+    const faster = { ...se, train: { ...se.train, batch: 7 } };
+    await expect(openStudyFolder(folder, study(plain, faster))).rejects.toThrow(
+      "variants.se.train.batch is 128 there, 7 here: give the study another name",
+    );
+    const others = { ...plain, data: { ...plain.data, fingerprint: "g", validation: 20 } };
+    await expect(openStudyFolder(folder, study(others))).rejects.toThrow(
+      'data.fingerprint is "f" there, "g" here (and 1 more difference)',
+    );
+  });
+
+  it("refuses a study.json of somebody else", async () => {
+    await writeFile(join(folder, "study.json"), "[1]");
+    await expect(openStudyFolder(folder, study(plain))).rejects.toThrow("study.json: is no study of ours");
+  });
+});
