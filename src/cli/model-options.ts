@@ -11,6 +11,7 @@ export function withModelOptions(command: Command): Command {
     .option("--attention <name>", `none, ${[...attentions.keys()].join(", ")} (default: none)`)
     .option("--placement <blocks>", "blocks with attention: all or identity (default: all)")
     .option("--batch-norm <constants>", "torch or keras (default: torch)")
+    .option("--initialization <custom>", "initial weights as torch or keras has them (default: torch)")
     .option("--depths <list>", "blocks of each stage, 3,4,6,3", counts)
     .option("--widths <list>", "width of each stage, 64,128,256,512", counts)
     .option("--strides <list>", "stride of each stage, 1,2,2,2", counts)
@@ -60,6 +61,7 @@ const PLAIN = [
   "attention",
   "placement",
   "batchNorm",
+  "initialization",
   "depths",
   "widths",
   "strides",

@@ -26,7 +26,11 @@ export function buildModel(
   { batch, image, training }: BuildOptions,
 ): BuiltModel {
   const images = input("images", [batch, 3, ...image]);
-  const nn = Scope.root(variables, { training, batchNorm: model.batchNorm });
+  const nn = Scope.root(variables, {
+    training,
+    batchNorm: model.batchNorm,
+    initialization: model.initialization,
+  });
   return { images, logits: resnet(images, nn, model), nn };
 }
 

@@ -62,6 +62,7 @@ export const modelSchema = z.strictObject({
       z.strictObject({ eps: z.number().positive(), momentum: z.number().min(0).max(1) }),
     ])
     .default("torch"),
+  initialization: z.enum(["torch", "keras"]).default("torch"),
 });
 
 export type ModelOptions = z.input<typeof modelSchema>;
@@ -139,6 +140,7 @@ export function resolveModel(options: ModelOptions, classes: number): ResNet {
     attention: resolveAttention(o.attention, o.attentionOptions),
     placement: o.placement,
     batchNorm,
+    initialization: o.initialization,
     classes,
   };
 }

@@ -1,5 +1,6 @@
 import { attentions } from "../attention/registry.ts";
 import type { Options } from "../attention/spec.ts";
+import type { InitializationName } from "../nn/initializers.ts";
 import { conv, dense, norm } from "../nn/layers.ts";
 import type { BatchNormOptions, Scope } from "../nn/scope.ts";
 import { add, relu } from "../ops/elementwise.ts";
@@ -30,6 +31,8 @@ export interface ResNet {
   /** Blocks that have attention: all, or only those whose shortcut is the identity. */
   readonly placement: "all" | "identity";
   readonly batchNorm: BatchNormOptions;
+  /** Whose custom the initial weights follow. */
+  readonly initialization: InitializationName;
   readonly classes: number;
 }
 

@@ -21,10 +21,23 @@ export const heNormalFanOut: Initializer = (values, shape, random) => {
   for (let i = 0; i < values.length; i++) values[i] = deviation * random.normal();
 };
 
-/** Normal with deviation √(2/fan), fan of the input side (1502.01852, equation 10). */
-export const heNormal: Initializer = (values, shape, random) => {
-  const deviation = Math.sqrt(2 / fanIn(shape));
-  for (let i = 0; i < values.length; i++) values[i] = deviation * random.normal();
+/**
+ * Normal with deviation √(2/fan), fan of the input side (1502.01852, equation 10), redrawn beyond two deviations and
+ * widened to make up for it, as Keras' HeNormal.
+ */
+const heNormalTruncated: Initializer = (values, shape, random) => {
+  const deviation = Math.sqrt(2 / fanIn(shape)) / 0.8796256610342398; // of a unit normal cut at ±2
+  for (let i = 0; i < values.length; i++) {
+    let draw = random.normal();
+    while (Math.abs(draw) > 2) draw = random.normal();
+    values[i] = deviation * draw;
+  }
+};
+
+/** Uniform in ±√(6/(inputs + outputs)) (Glorot and Bengio 2010, equation 16). */
+const glorotUniform: Initializer = (values, shape, random) => {
+  const bound = Math.sqrt(6 / (fanIn(shape) + shape[0]));
+  for (let i = 0; i < values.length; i++) values[i] = bound * (2 * random.next() - 1);
 };
 
 /** Uniform in ±1/√fan_in: PyTorch's default for dense layers and convolutions. */
@@ -39,3 +52,22 @@ export const uniform =
   (values, _shape, random) => {
     for (let i = 0; i < values.length; i++) values[i] = bound * (2 * random.next() - 1);
   };
+
+/** What parameters start from where a layer does not say otherwise. */
+export interface Initialization {
+  readonly convolution: Initializer;
+  readonly dense: Initializer;
+  /** Of a layer with this many inputs to an output. */
+  readonly bias: (inputs: number) => Initializer;
+}
+
+export const initializations = {
+  torch: {
+    convolution: heNormalFanOut,
+    dense: fanInUniform,
+    bias: (inputs: number) => uniform(1 / Math.sqrt(inputs)),
+  },
+  keras: { convolution: heNormalTruncated, dense: glorotUniform, bias: (_inputs: number) => zeros },
+} as const satisfies Record<string, Initialization>;
+
+export type InitializationName = keyof typeof initializations;

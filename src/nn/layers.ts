@@ -4,7 +4,7 @@ import { add } from "../ops/elementwise.ts";
 import { apply } from "../ops/op.ts";
 import { reshape } from "../ops/shape.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { fanInUniform, heNormalFanOut, type Initializer, ones, uniform, zeros } from "./initializers.ts";
+import { type Initializer, ones, zeros } from "./initializers.ts";
 import type { BatchNormOptions, Scope } from "./scope.ts";
 
 export interface ConvLayer extends Conv2dOptions {
@@ -15,14 +15,14 @@ export interface ConvLayer extends Conv2dOptions {
 
 /** Convolution with its own kernel. x [N,I,H,W] → [N,channels,OH,OW]; zeros of half the kernel around x. */
 export function conv(name: string, x: Tensor, nn: Scope, channels: number, options: ConvLayer): Tensor {
-  const { kernel, bias = false, initializer = heNormalFanOut, ...rest } = options;
+  const { kernel, bias = false, initializer = nn.initialization.convolution, ...rest } = options;
   return nn.layer(name, (own) => {
     const w = own.parameter("weight", [channels, x.shape[1], kernel, kernel], initializer);
     const y = conv2d(x, w, rest);
     if (!bias) return y;
-    const bound = 1 / Math.sqrt(x.shape[1] * kernel * kernel);
+    const biasInitializer = own.initialization.bias(x.shape[1] * kernel * kernel);
     y.label = own.path;
-    return add(y, reshape(own.parameter("bias", [channels], uniform(bound)), [channels, 1, 1]));
+    return add(y, reshape(own.parameter("bias", [channels], biasInitializer), [channels, 1, 1]));
   });
 }
 
@@ -57,8 +57,8 @@ export function norm(
 export function dense(name: string, x: Tensor, nn: Scope, units: number): Tensor {
   return nn.layer(name, (own) => {
     const [n, inputs] = x.shape;
-    const w = own.parameter("weight", [units, inputs], fanInUniform);
-    const b = own.parameter("bias", [units], uniform(1 / Math.sqrt(inputs)));
+    const w = own.parameter("weight", [units, inputs], own.initialization.dense);
+    const b = own.parameter("bias", [units], own.initialization.bias(inputs));
     const y = conv2d(reshape(x, [n, inputs, 1, 1]), reshape(w, [units, inputs, 1, 1]));
     y.label = own.path;
     return add(reshape(y, [n, units]), b);

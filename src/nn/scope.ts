@@ -8,7 +8,12 @@ import {
   type Tensor,
   type Variable,
 } from "../tensor/tensor.ts";
-import type { Initializer } from "./initializers.ts";
+import {
+  type Initialization,
+  type InitializationName,
+  type Initializer,
+  initializations,
+} from "./initializers.ts";
 
 /** The variables of a model by name, shared by all its graphs. */
 export class Variables {
@@ -68,6 +73,7 @@ interface Settings {
   readonly training: boolean;
   /** Of every batch normalisation that does not say otherwise. */
   readonly batchNorm: BatchNormOptions;
+  readonly initialization?: InitializationName;
 }
 
 interface Record extends Settings {
@@ -96,6 +102,10 @@ export class Scope {
 
   get batchNorm(): BatchNormOptions {
     return this.#record.batchNorm;
+  }
+
+  get initialization(): Initialization {
+    return initializations[this.#record.initialization ?? "torch"];
   }
 
   /** Overwriting ops of the forward pass: running statistics. */

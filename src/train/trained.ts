@@ -37,6 +37,7 @@ const metadataSchema = z.object({
     }),
     placement: z.enum(["all", "identity"]),
     batchNorm: z.strictObject({ eps: z.number(), momentum: z.number() }),
+    initialization: z.enum(["torch", "keras"]).default("torch"),
     classes: count,
   }),
   classes: z.array(z.string()),

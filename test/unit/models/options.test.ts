@@ -14,6 +14,7 @@ describe("a complete model from what is asked for", () => {
       attention: { name: "none", options: {} },
       placement: "all",
       batchNorm: { eps: 1e-5, momentum: 0.1 },
+      initialization: "torch",
       classes: 10,
     });
   });
