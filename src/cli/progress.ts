@@ -5,18 +5,26 @@ import type { Bar, Display } from "./display.ts";
 
 type Step = Extract<RunProgress, { kind: "step" }>;
 
-/** Tells what a study or a run does: on a terminal bars for study, run and epoch, else a line an epoch. */
+const QUIET_MS = 30_000;
+
+/**
+ * Tells what a study or a run does: on a terminal bars for study, run and epoch, else a line an epoch, and one every
+ * half minute within a longer epoch.
+ */
 export class Narrator {
   readonly #show: Display;
   readonly #study: string | undefined;
   readonly #clock = new StudyClock();
+  readonly #now: () => number;
   #epochs = 0;
   #step: Step | undefined;
+  #saidAt = 0;
 
   /** @param study its name; absent for a single run. */
-  constructor(show: Display, study?: string) {
+  constructor(show: Display, study?: string, now: () => number = Date.now) {
     this.#show = show;
     this.#study = study;
+    this.#now = now;
   }
 
   /** The progress of a run that is on its own. */
@@ -31,14 +39,15 @@ export class Narrator {
         this.#epochs = run.epochs;
         this.#step = undefined;
         this.#clock.start();
-        if (!this.#show.live) this.#show.line(`${nameOf(settings)}${place}: ${startText(run)}`);
+        this.#say(`${nameOf(settings)}${place}: ${startText(run)}`);
         return;
       case "step":
         this.#step = run;
         this.#show.bars(this.#bars({ settings, index, runs, run }, run));
+        if (this.#now() - this.#saidAt > QUIET_MS) this.#say(`  ${stepText(run, this.#epochs)}`);
         return;
       case "epoch":
-        if (!this.#show.live) this.#show.line(`  ${epochText(run.record, this.#epochs)}`);
+        this.#say(`  ${epochText(run.record, this.#epochs)}`);
         return;
       case "evaluate":
         this.#show.bars([
@@ -51,6 +60,12 @@ export class Narrator {
         this.#clock.finish(settings.variant, run.finished.figures.elapsedMs);
         this.#show.line(`${nameOf(settings)}${place}: ${figuresText(run.finished.figures)}`);
     }
+  }
+
+  /** A line where there are no bars. */
+  #say(line: string): void {
+    if (!this.#show.live) this.#show.line(line);
+    this.#saidAt = this.#now();
   }
 
   #bars({ settings, index, runs }: StudyProgress, step: Step | undefined): Bar[] {
@@ -75,12 +90,7 @@ export class Narrator {
     const inEpoch: Bar = {
       label: "epoch",
       fraction: step.step / stepsPerEpoch,
-      text: joined(
-        `step ${step.step}/${stepsPerEpoch}`,
-        `loss ${step.loss.toFixed(3)}`,
-        `acc. ${(100 * step.accuracy).toFixed(1)} %`,
-        `${rate(step.imagesPerSecond)} images/s`,
-      ),
+      text: joined(`step ${step.step}/${stepsPerEpoch}`, ...stateOf(step)),
     };
     return this.#study && runs > 1 ? [study, run, inEpoch] : [run, inEpoch];
   }
@@ -119,6 +129,17 @@ const left = (ms: number) => (Number.isFinite(ms) && ms >= 0 ? `${duration(ms)} 
 function startText({ epochs, stepsPerEpoch, resumedStep }: Extract<RunProgress, { kind: "start" }>): string {
   const from = resumedStep > 0 ? `goes on after step ${resumedStep}` : "starts";
   return `${from}, ${counted(epochs, "epoch")} of ${counted(stepsPerEpoch, "step")}`;
+}
+
+const stateOf = ({ loss, accuracy, imagesPerSecond }: Step) => [
+  `loss ${loss.toFixed(3)}`,
+  `acc. ${(100 * accuracy).toFixed(1)} %`,
+  `${rate(imagesPerSecond)} images/s`,
+];
+
+function stepText(step: Step, epochs: number): string {
+  const place = `epoch ${step.epoch} of ${epochs}, step ${step.step} of ${step.stepsPerEpoch}`;
+  return joined(place, ...stateOf(step), left(step.remainingMs));
 }
 
 function epochText(record: EpochRecord, epochs: number): string {
