@@ -19,7 +19,8 @@ test("without a terminal a long epoch says every half minute where it is", () =>
   expect(lines).toEqual([
     "se, seed 2 (run 1 of 8): starts, 3 epochs of 352 steps",
     ...[31, 62, 93].map(
-      (step) => `  epoch 1 of 3, step ${step} of 352 · loss 2.100 · acc. 25.0 % · 128 images/s · 10 min 00 s left`,
+      (step) =>
+        `  epoch 1 of 3, step ${step} of 352 · loss 2.100 · acc. 25.0 % · 128 images/s · 10 min 00 s left`,
     ),
   ]);
 });
