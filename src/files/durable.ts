@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { existsSync, statSync } from "node:fs";
+import { statSync } from "node:fs";
 import { mkdir, open, readdir, rename, rm } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { UserError } from "../tensor/errors.ts";
@@ -34,14 +34,22 @@ export async function writeDurably(path: string, bytes: string | Uint8Array): Pr
  * @throws UserError with the path when that is not possible.
  */
 export async function makeFolder(path: string): Promise<void> {
-  const folder = resolve(path);
-  if (existsSync(folder) && statSync(folder).isDirectory()) return;
-  if (dirname(folder) !== folder) await makeFolder(dirname(folder));
+  const missing: string[] = [];
+  for (let at = resolve(path); !isFolder(at) && dirname(at) !== at; at = dirname(at)) missing.push(at);
+  for (const folder of missing.reverse()) {
+    await mkdir(folder).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== "EEXIST") throw unwritable(path, error);
+      if (isFolder(folder)) return; // somebody else made it
+      throw unwritable(path, folder === resolve(path) ? error : { ...error, code: "ENOTDIR" });
+    });
+  }
+}
+
+function isFolder(path: string): boolean {
   try {
-    await mkdir(folder);
-  } catch (error) {
-    const made = (error as NodeJS.ErrnoException).code === "EEXIST" && statSync(folder).isDirectory();
-    if (!made) throw unwritable(path, error);
+    return statSync(path).isDirectory();
+  } catch {
+    return false; // not there, or a part of the path is a file
   }
 }
 
