@@ -160,8 +160,8 @@ describe("bad input is one clear line and code 2:", () => {
     ["data prewiev shapes", "unknown command 'prewiev' (Did you mean preview?)"],
     ["eval missing", "missing: there is no such run or model file"],
     ["resume missing", "missing: holds no run"],
-    ["study quick --out /proc/none/runs", "/proc/none: cannot be written"],
-    ["study quick --out /dev/null/runs", "/dev/null: cannot be written: a file of that name is in the way"],
+    ["study quick --out /proc/none/runs", "/proc/none/runs: cannot be written"],
+    ["study quick --out /dev/null/runs", "/dev/null/runs: cannot be written: a part of the path is a file"],
     ["data preview shapes --to /proc/none.png", "/proc/none.png: cannot be written"],
   ])("%s", async (line, message) => {
     await expectRefusal(line, message);
