@@ -30,7 +30,7 @@ if (existsSync(binary) && existsSync(stamp) && readFileSync(stamp, "utf8") === w
 
 const prefix = dirname(dirname(process.execPath));
 const headers = existsSync(join(prefix, "include/node/node_api.h")) ? [`--nodedir=${prefix}`] : [];
-const build = spawnSync("node-gyp", ["rebuild", "--silent", ...headers], {
+const build = spawnSync("node-gyp", ["rebuild", ...headers], {
   cwd: root,
   encoding: "utf8",
   shell: process.platform === "win32",
@@ -44,8 +44,9 @@ if (build.status === 0) {
     process.stderr.write(output || `${build.error?.message ?? "node-gyp failed"}\n`);
     process.exit(1);
   }
-  const lines = output.split("\n").map((line) => line.trim());
-  const cause = build.error?.message ?? lines.find((line) => /error|not found|ERR/i.test(line));
+  const lines = output.split("\n").map((line) => line.replace(/^gyp ERR! (stack )?/, "").trim());
+  const telling = [/not found|no such file|could not find/i, /fatal error|error:/i, /error/i];
+  const cause = build.error?.message ?? telling.map((what) => lines.find((line) => what.test(line))).find(Boolean);
   console.log(
     `atento: the native engine was not built (${cause ?? "unknown cause"}); the slow reference engine serves. ` +
       "With python3, make and g++ installed, run: npm run build:native",

@@ -38,6 +38,15 @@ struct Correlation {
   const float* panels;                // [Co/NR][TH][TW][C][NR]
   int64_t Co;
   float* target; int64_t image, row, pixel;  // strides of the target grid
+  const float* affine;                // [2,Co] scale and shift of each output channel, or null
+  const float* residual;              // added to the result, laid out as the target, or null
+  bool relu;
+};
+
+// What is done to a tile before it is stored, from its first output channel on.
+struct Epilogue {
+  const float *scale, *shift, *residual;
+  bool relu;
 };
 
 // How a correlation is cut: into blocks of whole images, or of rows of one image, whose source stays in the
@@ -88,7 +97,7 @@ INLINE int64_t block_workspace(const Blocks& b, int64_t GW, int64_t TH, int64_t 
 // side by side in the source.
 template <int M, int NV>
 static void tile(int64_t TH, int64_t run, int64_t line, const float* source, const int64_t* from, const float* panel,
-                 int64_t panel_line, float* target, const int64_t* to, int64_t channels) {
+                 int64_t panel_line, float* target, const int64_t* to, int64_t channels, const Epilogue* e) {
   V c[M][NV];
 #pragma GCC unroll 16
   for (int i = 0; i < M; ++i)
@@ -116,23 +125,43 @@ static void tile(int64_t TH, int64_t run, int64_t line, const float* source, con
       }
     }
   }
+  if (channels == NV * L) {
+    if (e) {
+#pragma GCC unroll 2
+      for (int v = 0; v < NV; ++v) {
+        const V scale = load(e->scale + v * L), shift = load(e->shift + v * L);
+#pragma GCC unroll 16
+        for (int i = 0; i < M; ++i) {
+          V y = c[i][v] * scale + shift;
+          if (e->residual) y += load(e->residual + to[i] + v * L);
+          c[i][v] = e->relu ? (y < V{} ? V{} : y) : y;
+        }
+      }
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < M; ++i)
+#pragma GCC unroll 2
+      for (int v = 0; v < NV; ++v) store(target + to[i] + v * L, c[i][v]);
+    return;
+  }
 #pragma GCC unroll 16
   for (int i = 0; i < M; ++i) {
-    float* y = target + to[i];
-    if (channels == NV * L) {
+    float rest[NV * L];
 #pragma GCC unroll 2
-      for (int v = 0; v < NV; ++v) store(y + v * L, c[i][v]);
-    } else {
-      float rest[NV * L];
-#pragma GCC unroll 2
-      for (int v = 0; v < NV; ++v) store(rest + v * L, c[i][v]);
-      for (int64_t k = 0; k < channels; ++k) y[k] = rest[k];
+    for (int v = 0; v < NV; ++v) store(rest + v * L, c[i][v]);
+    for (int64_t k = 0; k < channels; ++k) {
+      float y = rest[k];
+      if (e) {
+        y = y * e->scale[k] + e->shift[k] + (e->residual ? e->residual[to[i] + k] : 0.0f);
+        if (e->relu) y = y < 0 ? 0.0f : y;
+      }
+      target[to[i] + k] = y;
     }
   }
 }
 
 using Tile = void (*)(int64_t, int64_t, int64_t, const float*, const int64_t*, const float*, int64_t, float*,
-                      const int64_t*, int64_t);
+                      const int64_t*, int64_t, const Epilogue*);
 
 template <int NV>
 INLINE Tile tile_of(int64_t m) {
@@ -206,6 +235,8 @@ static void correlate(const Correlation& g, const Blocks& b, int64_t piece, floa
   for (int64_t c = group.begin * NR; c < min(g.Co, group.end * NR); c += NR) {
     const float* panel = g.panels + depth * c;
     const int64_t width = panel_width(g.Co, c), channels = min(width, g.Co - c);
+    Epilogue epilogue{};
+    if (g.affine) epilogue = {g.affine + c, g.affine + g.Co + c, g.residual ? g.residual + c : nullptr, g.relu};
     for (int64_t s = 0; s < heights * widths; ++s) {
       const Segment &row = rows[s / widths], &column = columns[s % widths];
       const float* weight = panel + (row.first * g.TW + column.first) * g.C * width;
@@ -214,7 +245,7 @@ static void correlate(const Correlation& g, const Blocks& b, int64_t piece, floa
         const int64_t m0 = starts[s] + pixels * t / tiles, m = starts[s] + pixels * (t + 1) / tiles - m0;
         const Tile f = width == NR ? tile_of<2>(m) : tile_of<1>(m);
         f(row.taps, column.taps * g.C, line, g.source, from + m0, weight, g.TW * g.C * width, g.target + c, to + m0,
-          channels);
+          channels, g.affine ? &epilogue : nullptr);
       }
     }
   }
@@ -246,7 +277,8 @@ static bool conv2d_plan(const double* p, Plan& plan) {
   return true;
 }
 
-static void conv2d_run(const Call& call, int phase, int piece) {
+// `affine` and `residual` as in Correlation; y is the last operand
+INLINE void forward(const Call& call, int phase, int piece, const float* affine, const float* residual, float* y, bool relu) {
   const ConvDims d = conv_dims(call.params);
   const int64_t depth = d.KH * d.KW * d.IC;
   if (phase == 0) {
@@ -260,8 +292,35 @@ static void conv2d_run(const Call& call, int phase, int piece) {
     return;
   }
   const Correlation g{d.N, call.operands[0], d.IH, d.IW, d.IC, d.OH, d.OW, d.SH, d.SW, -d.PH, -d.PW, d.KH, d.KW,
-                      call.shared, d.OC, call.operands[2], image_y(d), d.OW * d.OC, d.OC};
+                      call.shared, d.OC, y, image_y(d), d.OW * d.OC, d.OC, affine, residual, relu};
   correlate(g, forward_blocks(d), piece, call.local);
+}
+
+static void conv2d_run(const Call& call, int phase, int piece) {
+  forward(call, phase, piece, nullptr, nullptr, call.operands[2], false);
+}
+
+// x, w, affine [2,OC] → y = relu?(conv(x, w)·scale + shift); one parameter more: relu
+static bool conv2d_affine_plan(const double* p, Plan& plan) {
+  if (!conv2d_plan(p, plan)) return false;
+  plan.lengths[3] = plan.lengths[2];
+  plan.lengths[2] = 2 * conv_dims(p).OC;
+  return true;
+}
+
+static void conv2d_affine_run(const Call& call, int phase, int piece) {
+  forward(call, phase, piece, call.operands[2], nullptr, call.operands[3], call.params[13] != 0);
+}
+
+// x, w, affine [2,OC], residual → y = relu?(conv(x, w)·scale + shift + residual)
+static bool conv2d_affine_add_plan(const double* p, Plan& plan) {
+  if (!conv2d_affine_plan(p, plan)) return false;
+  plan.lengths[4] = plan.lengths[3];
+  return true;
+}
+
+static void conv2d_affine_add_run(const Call& call, int phase, int piece) {
+  forward(call, phase, piece, call.operands[2], call.operands[3], call.operands[4], call.params[13] != 0);
 }
 
 // ---- input gradient: dy [N,OH,OW,OC], w [KH,KW,IC,OC] → dx [N,IH,IW,IC]
@@ -350,7 +409,7 @@ static void conv2d_input_grad_run(const Call& call, int phase, int piece) {
     const Correlation g{d.N, call.operands[0], d.OH, d.OW, d.OC, h.count, w.count, 1, 1, h.origin, w.origin, h.taps,
                         w.taps, call.shared + panels, d.IC,
                         call.operands[2] + (h.first * d.IW + w.first) * d.IC, image_x(d), d.SH * d.IW * d.IC,
-                        d.SW * d.IC};
+                        d.SW * d.IC, nullptr, nullptr, false};
     correlate(g, b, piece - pieces, call.local);
   });
 }

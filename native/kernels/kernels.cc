@@ -9,6 +9,8 @@ namespace ATENTO_ISA {
 static const Kernel kernels[] = {
     // name, operands, parameters, plan, run
     {"conv2d", 3, 13, conv2d_plan, conv2d_run},
+    {"conv2d_affine", 4, 14, conv2d_affine_plan, conv2d_affine_run},
+    {"conv2d_affine_add", 5, 14, conv2d_affine_add_plan, conv2d_affine_add_run},
     {"conv2d_input_grad", 3, 13, conv2d_input_grad_plan, conv2d_input_grad_run},
     {"conv2d_weight_grad", 3, 13, conv2d_weight_grad_plan, conv2d_weight_grad_run},
     {"channel_conv", 3, 4, channel_conv_plan, channel_conv_run},
@@ -18,6 +20,7 @@ static const Kernel kernels[] = {
     {"batch_norm_grad_sums", 4, 3, batch_norm_grad_sums_plan, batch_norm_grad_sums_run},
     {"batch_norm_input_grad", 6, 3, batch_norm_input_grad_plan, batch_norm_input_grad_run},
     {"batch_norm_inference", 6, 3, batch_norm_inference_plan, batch_norm_inference_run},
+    {"fold_batch_norm", 5, 2, fold_batch_norm_plan, fold_batch_norm_run},
     {"update_running", 3, 3, update_running_plan, update_running_run},
     {"relu", 2, 1, flat_plan<2>, relu_run},
     {"relu_grad", 3, 1, flat_plan<3>, relu_grad_run},

@@ -134,6 +134,23 @@ static void batch_norm_inference_run(const Call& call, int, int piece) {
   normalize_chunk(call, rows_of(call.params), piece, o[1], o[2], o[3], o[4], o[5]);
 }
 
+// mean, variance, gamma, beta → [2,C]: scale and shift of what normalisation does to a channel
+static bool fold_batch_norm_plan(const double* p, Plan& plan) {
+  for (int i = 0; i < 4; ++i) plan.lengths[i] = at(p, 0);
+  plan.lengths[4] = 2 * at(p, 0);
+  return p[0] > 0;
+}
+
+static void fold_batch_norm_run(const Call& call, int, int) {
+  const int64_t C = at(call.params, 0);
+  float* const* o = call.operands;
+  for (int64_t c = 0; c < C; ++c) {
+    const double scale = o[2][c] / __builtin_sqrt(o[1][c] + call.params[1]);
+    o[4][c] = static_cast<float>(scale);
+    o[4][C + c] = static_cast<float>(o[3][c] - o[0][c] * scale);
+  }
+}
+
 // dy, x, statistics → [2,C]: Σdy, Σdy·x̂
 static bool batch_norm_grad_sums_plan(const double* p, Plan& plan) {
   const Rows r = rows_of(p);

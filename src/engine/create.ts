@@ -12,10 +12,17 @@ export interface EngineOptions {
   readonly threads?: number;
   /** Instruction set to use instead of the best one. */
   readonly isa?: "baseline" | "avx2" | "avx512";
+  /** Whether the native engine's compile passes rewrite graphs; true by default. */
+  readonly passes?: boolean;
 }
 
 /** @throws UserError when the native engine is asked for and cannot be had. */
-export function createEngine({ engine, threads = availableParallelism(), isa }: EngineOptions = {}): Engine {
+export function createEngine({
+  engine,
+  threads = availableParallelism(),
+  isa,
+  passes,
+}: EngineOptions = {}): Engine {
   if (!Number.isInteger(threads) || threads < 1 || threads > 256) {
     throw new UserError(`threads must be a whole number from 1 to 256, is ${threads}`);
   }
@@ -23,7 +30,7 @@ export function createEngine({ engine, threads = availableParallelism(), isa }: 
   const addon = loadAddon();
   if (addon) {
     try {
-      return new NativeEngine(addon, threads, isa);
+      return new NativeEngine(addon, threads, isa, passes);
     } catch (error) {
       throw new UserError(
         `native engine: ${error instanceof Error ? error.message : error}${isa ? ` (${isa})` : ""}`,

@@ -1,4 +1,5 @@
 import { encode, type FlatProgram, lower, type Place } from "../compile/lower.ts";
+import { optimize } from "../compile/passes/index.ts";
 import { reorder } from "../tensor/layout.ts";
 import { sizeOf, type Variable } from "../tensor/tensor.ts";
 import type { Addon, AddonArena, AddonProgram } from "./addon.ts";
@@ -14,17 +15,20 @@ export class NativeEngine implements Engine {
   readonly threads: number;
   readonly #addon: Addon;
   readonly #isa: string;
+  readonly #passes: boolean;
 
-  constructor(addon: Addon, threads: number, isa = "") {
+  /** @param passes whether compile passes rewrite the graph; without them every op is a record of its own. */
+  constructor(addon: Addon, threads: number, isa = "", passes = true) {
     this.#addon = addon;
     this.#isa = isa;
+    this.#passes = passes;
     this.threads = threads;
     const arena = new addon.Arena(0, 1, isa);
     this.description = `native engine (${arena.isa}, ${threads} thread${threads === 1 ? "" : "s"})`;
   }
 
   open(variables: Iterable<Variable>): NativeStore {
-    return new NativeStore(this.#addon, [...variables], this.threads, this.#isa);
+    return new NativeStore(this.#addon, [...variables], this.threads, this.#isa, this.#passes);
   }
 
   /** Multiply-adds a second that the processor reaches on registers alone: the measure of every kernel. */
@@ -47,11 +51,13 @@ export class NativeStore implements Store {
   readonly #places = new Map<string, Place>();
   readonly #floats: number;
   readonly #queue = new Queue();
+  readonly #passes: boolean;
   #arena: AddonArena | undefined;
   #memory: Float32Array;
 
-  constructor(addon: Addon, variables: readonly Variable[], threads: number, isa: string) {
+  constructor(addon: Addon, variables: readonly Variable[], threads: number, isa: string, passes: boolean) {
     this.#addon = addon;
+    this.#passes = passes;
     this.variables = new Map(variables.map((variable) => [variable.name, variable]));
     let offset = 0;
     for (const { name, shape } of this.variables.values()) {
@@ -95,7 +101,7 @@ export class NativeStore implements Store {
 
   compile(graph: Graph): NativeExecutable {
     const arena = this.#open;
-    const program = lower(graph, this.#places, this.#floats);
+    const program = lower(this.#passes ? optimize(graph) : graph, this.#places, this.#floats);
     const code = encode(program, arena.kernels);
     const native = new this.#addon.Program(arena, code, program.scratchFloats);
     return {

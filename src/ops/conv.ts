@@ -53,7 +53,7 @@ function forEachRun(
 }
 
 /** Shape of the output [N,O,OH,OW] for x [N,I,H,W] and w [O,I,KH,KW]. */
-function convolvedShape(op: string, x: Shape, w: Shape, attrs: ConvAttrs): Shape {
+export function convolvedShape(op: string, x: Shape, w: Shape, attrs: ConvAttrs): Shape {
   expectRank(op, "x", x, 4);
   expectRank(op, "weight", w, 4);
   if (x[1] !== w[1]) {

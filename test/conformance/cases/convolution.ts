@@ -69,7 +69,7 @@ const largeGeometries: readonly Convolution[] = [
 ];
 
 /** One case a geometry, of the operands that `operandsOf` names. */
-const over = <A>(make: (at: Convolution, large: boolean) => OpCase<A>): OpCase<A>[] => [
+export const over = <A>(make: (at: Convolution, large: boolean) => OpCase<A>): OpCase<A>[] => [
   ...geometries.map((at) => make(at, false)),
   ...largeGeometries.map((at) => make(at, true)),
 ];
@@ -91,17 +91,17 @@ export function padded(
 }
 
 /** Where a convolution that multiplies the zeros of the border, as IEEE 754 has it, is NaN. */
-function nanOverBorder<A extends Convolution["attrs"]>(
+export function nanOverBorder<A extends Convolution["attrs"]>(
   op: Op<A>,
   { attrs, operands }: OpCase<A>,
   values: readonly Float32Array[],
 ): (index: number) => boolean {
   const wide = padded(values[0], operands[0].shape, attrs.padding);
   const flat = { ...attrs, padding: [0, 0] };
-  const shapes = [wide.shape, operands[1].shape];
+  const shapes = [wide.shape, ...operands.slice(1).map(({ shape }) => shape)];
   const outputShape = op.shape(shapes, flat);
   const output = new Float64Array(sizeOf(outputShape));
-  const inputs = [wide.values, values[1]].map((x) => Float64Array.from(x));
+  const inputs = [wide.values, ...values.slice(1)].map((x) => Float64Array.from(x));
   op.reference({ inputs, shapes, attrs: flat, output, outputShape });
   return (index) => Number.isNaN(output[index]);
 }

@@ -1,0 +1,48 @@
+import { batchNormInferenceOp } from "../../ops/batch-norm.ts";
+import { conv2dOp } from "../../ops/conv.ts";
+import { addOp, reluOp } from "../../ops/elementwise.ts";
+import { convAffineOp, foldBatchNormOp } from "../../ops/folded.ts";
+import { apply } from "../../ops/op.ts";
+import { sameShape, type Tensor } from "../../tensor/tensor.ts";
+import type { Pass, Place } from "../rewrite.ts";
+
+/** batch_norm_inference(conv2d(x, w)) → one convolution that scales and shifts what it stores. */
+function foldNorm({ op, inputs, attrs, only }: Place): Tensor | undefined {
+  if (op.name !== batchNormInferenceOp.name) return undefined;
+  const [x, ...statistics] = inputs;
+  const conv = only(x, conv2dOp);
+  if (!conv) return undefined;
+  const affine = apply(foldBatchNormOp, statistics, attrs as { eps: number });
+  affine.label = conv.output.label;
+  return apply(convAffineOp, [...conv.inputs, affine], { ...conv.attrs, relu: false });
+}
+
+/** add(convolution, residual) → the convolution adds it; which of the two is the residual does not matter. */
+function foldResidual({ op, inputs: [a, b], only }: Place): Tensor | undefined {
+  if (op.name !== addOp.name || !sameShape(a.shape, b.shape)) return undefined;
+  for (const [x, residual] of [
+    [a, b],
+    [b, a],
+  ]) {
+    const conv = only(x, convAffineOp);
+    if (conv && conv.inputs.length === 3 && !conv.attrs.relu) {
+      return apply(convAffineOp, [...conv.inputs, residual], conv.attrs);
+    }
+  }
+  return undefined;
+}
+
+/** relu(convolution) → the convolution cuts at 0. */
+function foldRelu({ op, inputs: [x], only }: Place): Tensor | undefined {
+  if (op.name !== reluOp.name) return undefined;
+  const conv = only(x, convAffineOp);
+  return conv && !conv.attrs.relu
+    ? apply(convAffineOp, conv.inputs, { ...conv.attrs, relu: true })
+    : undefined;
+}
+
+export const foldBatchNorm: Pass = {
+  name: "fold batch norm",
+  summary: "in evaluation a convolution applies the normalisation, the addition and the ReLU that follow it",
+  rule: (place) => foldNorm(place) ?? foldResidual(place) ?? foldRelu(place),
+};

@@ -1,0 +1,68 @@
+import { topologicalOrder } from "../autodiff/gradient.ts";
+import type { Graph } from "../engine/engine.ts";
+import { type Node, nodeOf, type Op } from "../ops/op.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+
+export type OpNode = Node & { readonly op: Op };
+
+/** What a rule may know: the node, its inputs already rewritten, and who else reads a tensor. */
+export interface Place extends OpNode {
+  /** The node behind an input when it is an application of this op and nobody else reads it. */
+  only<A>(input: Tensor, op: Op<A>): (Node<A> & { readonly op: Op }) | undefined;
+}
+
+/** Returns what stands in for the node, or undefined to leave it. */
+export type Rule = (place: Place) => Tensor | undefined;
+
+/** A pass over a graph: one rule, tried at every node, inputs first. The graph it gets stays as it is. */
+export interface Pass {
+  readonly name: string;
+  /** What it does, for people who read programs. */
+  readonly summary: string;
+  readonly rule: Rule;
+}
+
+export function rewrite(graph: Graph, { rule }: Pass): Graph {
+  const roots = [...Object.values(graph.outputs), ...graph.effects];
+  const order = topologicalOrder(roots);
+  const readers = new Map<Tensor, number>();
+  const count = (x: Tensor) => readers.set(x, (readers.get(x) ?? 0) + 1);
+  for (const root of roots) count(root);
+  for (const x of order) nodeOf(x)?.inputs.forEach(count);
+
+  const replaced = new Map<Tensor, Tensor>();
+  const reads = new Map<Tensor, number>(); // of the new tensors
+  for (const x of order) {
+    const y = rewritten(x, replaced, reads, rule);
+    replaced.set(x, y);
+    reads.set(y, Math.max(reads.get(y) ?? 0, readers.get(x) ?? 0));
+  }
+  const at = (x: Tensor) => replaced.get(x)!;
+  return {
+    outputs: Object.fromEntries(Object.entries(graph.outputs).map(([name, x]) => [name, at(x)])),
+    effects: graph.effects.map(at),
+  };
+}
+
+function rewritten(
+  x: Tensor,
+  replaced: ReadonlyMap<Tensor, Tensor>,
+  reads: ReadonlyMap<Tensor, number>,
+  rule: Rule,
+): Tensor {
+  const node = nodeOf(x);
+  if (!node) return x;
+  const inputs = node.inputs.map((input) => replaced.get(input)!);
+  const changed = inputs.some((input, k) => input !== node.inputs[k]);
+  const output: Tensor = changed
+    ? { ...x, source: { kind: "op", op: node.op, inputs, attrs: node.attrs } }
+    : x;
+  const only: Place["only"] = (input, op) => {
+    const source = nodeOf(input);
+    if (source?.op.name !== op.name || reads.get(input) !== 1) return undefined;
+    return source as ReturnType<Place["only"]> as never;
+  };
+  const result = rule({ ...node, inputs, output, only }) ?? output;
+  result.label ||= x.label;
+  return result;
+}
