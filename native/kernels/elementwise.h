@@ -11,6 +11,17 @@ constexpr int64_t kPieceFloats = 32 * 1024;
 INLINE int pieces_of(int64_t floats) { return static_cast<int>(max(1, min(1 << 20, ceil_div(floats, kPieceFloats)))); }
 INLINE int64_t at(const double* p, int i) { return static_cast<int64_t>(p[i]); }
 
+// Sum of n floats, a vector's lanes last.
+INLINE float sum_of(const float* x, int64_t n) {
+  V lanes = V{};
+  int64_t i = 0;
+  for (; i + L <= n; i += L) lanes += load(x + i);
+  float sum = 0;
+  for (int j = 0; j < L; ++j) sum += lanes[j];
+  for (; i < n; ++i) sum += x[i];
+  return sum;
+}
+
 // Ops on `n = params[0]` floats: OPERANDS arrays of equal length, the last one written.
 template <int OPERANDS>
 static bool flat_plan(const double* p, Plan& plan) {
@@ -157,7 +168,13 @@ static void broadcast_to_run(const Call& call, int, int piece) {
   for_rows<1>(b, share(b.rows(), row_pieces(b), piece), [&](int64_t row, const int64_t* offset) {
     const float* x = call.operands[0] + offset[0];
     float* y = call.operands[1] + row;
-    for (int64_t i = 0; i < n; ++i) y[i] = x[i * s];
+    if (s == 1) {
+      copy(y, x, n);
+    } else if (s == 0) {
+      for (int64_t i = 0; i < n; ++i) y[i] = *x;
+    } else {
+      for (int64_t i = 0; i < n; ++i) y[i] = x[i * s];
+    }
   });
 }
 
@@ -202,9 +219,7 @@ static void sum_to_run(const Call& call, int, int piece) {
         if (s > 0) {
           for (int64_t c = 0; c < n; ++c) to[c * s] += x[c];
         } else {
-          double sum = 0;
-          for (int64_t c = 0; c < n; ++c) sum += x[c];
-          *to += static_cast<float>(sum);
+          *to += sum_of(x, n);
         }
       }
     }

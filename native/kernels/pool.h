@@ -176,38 +176,32 @@ static bool over_channels_plan(const double* p, Plan& plan) {
   return true;
 }
 
-// Folds the channels of one pixel, a vector's lanes last. `f` must not care about order.
-template <class F>
-INLINE float fold(const float* x, int64_t C, float start, F f) {
-  float lanes[L];
-  for (int j = 0; j < L; ++j) lanes[j] = start;
-  int64_t c = 0;
-  for (; c + L <= C; c += L)
-    for (int j = 0; j < L; ++j) lanes[j] = f(lanes[j], x[c + j]);
-  for (int j = 0; c + j < C; ++j) lanes[j] = f(lanes[j], x[c + j]);
-  float result = lanes[0];
-  for (int j = 1; j < L; ++j) result = f(result, lanes[j]);
-  return result;
-}
+INLINE V greater(V best, V x) { return (x > best) | (x != x) ? x : best; }  // NaN wins, and stays
 
 static void mean_channel_run(const Call& call, int, int piece) {
   const Map m = map_of(call.params);
   const Range range = rows_of_map(m).piece(piece);
-  for (int64_t i = range.begin; i < range.end; ++i) {
-    const float sum = fold(call.operands[0] + i * m.C, m.C, 0, [](float a, float b) { return a + b; });
-    call.operands[1][i] = sum / static_cast<float>(m.C);
-  }
+  for (int64_t i = range.begin; i < range.end; ++i)
+    call.operands[1][i] = sum_of(call.operands[0] + i * m.C, m.C) / static_cast<float>(m.C);
 }
 
 static void max_channel_run(const Call& call, int, int piece) {
   const Map m = map_of(call.params);
   const Range range = rows_of_map(m).piece(piece);
-  for (int64_t i = range.begin; i < range.end; ++i)
-    call.operands[1][i] =
-        fold(call.operands[0] + i * m.C, m.C, -__builtin_inff(), [](float a, float b) { return wins(b, a) ? b : a; });
+  for (int64_t i = range.begin; i < range.end; ++i) {
+    const float* x = call.operands[0] + i * m.C;
+    V lanes = splat(-__builtin_inff());
+    int64_t c = 0;
+    for (; c + L <= m.C; c += L) lanes = greater(lanes, load(x + c));
+    float best = -__builtin_inff();
+    for (int j = 0; j < L; ++j) best = wins(lanes[j], best) ? lanes[j] : best;
+    for (; c < m.C; ++c) best = wins(x[c], best) ? x[c] : best;
+    call.operands[1][i] = best;
+  }
 }
 
 INLINE bool ties(float x, float y) { return x == y || (x != x && y != y); }
+INLINE VI tied(V x, V y) { return (x == y) | ((x != x) & (y != y)); }  // −1 where they tie
 
 // dy [N,C], x [N,P,C], y [N,C] → dx [N,P,C], a piece an image
 static bool max_grad_spatial_plan(const double* p, Plan& plan) {
@@ -251,10 +245,17 @@ static void max_grad_channel_run(const Call& call, int, int piece) {
     const float* x = call.operands[1] + i * m.C;
     float* dx = call.operands[3] + i * m.C;
     const float y = call.operands[2][i];
-    float count = 0;
-    for (int64_t c = 0; c < m.C; ++c) count += ties(x[c], y) ? 1.0f : 0.0f;
-    const float dy = call.operands[0][i] / count;
-    for (int64_t c = 0; c < m.C; ++c) dx[c] = ties(x[c], y) ? dy : 0.0f;
+    const V top = splat(y);
+    VI matches = {};
+    int64_t c = 0;
+    for (; c + L <= m.C; c += L) matches -= tied(load(x + c), top);
+    int count = 0;
+    for (int j = 0; j < L; ++j) count += matches[j];
+    for (; c < m.C; ++c) count += ties(x[c], y);
+    const float dy = call.operands[0][i] / static_cast<float>(count);
+    const V share = splat(dy);
+    for (c = 0; c + L <= m.C; c += L) store(dx + c, tied(load(x + c), top) ? share : V{});
+    for (; c < m.C; ++c) dx[c] = ties(x[c], y) ? dy : 0.0f;
   }
 }
 

@@ -1,7 +1,7 @@
 import type { Graph } from "../engine/engine.ts";
 import { inputsOf } from "../engine/inputs.ts";
 import { type Node, nodeOf, type Op } from "../ops/op.ts";
-import { sizeOf, type Tensor } from "../tensor/tensor.ts";
+import { sameShape, sizeOf, type Tensor } from "../tensor/tensor.ts";
 import { type Lifetime, planMemory } from "./memory.ts";
 import { lastUses, schedule } from "./schedule.ts";
 
@@ -99,14 +99,16 @@ function assignHomes(graph: Graph, order: readonly Tensor[]): Map<Tensor, Home> 
   };
   order.forEach((x, position) => {
     const node = nodeOf(x);
-    if (node?.op.inPlace === undefined || homes.get(x)!.root !== x) return;
-    const source = node.inputs[node.op.inPlace];
-    const home = homes.get(source)!;
-    const root = resolve(home.root);
-    const free = root.source.kind === "op" && lastOfRoot.get(root) === position && home.offset === 0;
-    if (!free || sizeOf(root.shape) !== sizeOf(x.shape)) return;
-    merged.set(x, root);
-    lastOfRoot.set(root, lastOfRoot.get(x)!);
+    if (!node?.op.inPlace || homes.get(x)!.root !== x) return;
+    for (const source of node.op.inPlace.map((k) => node.inputs[k])) {
+      const root = resolve(homes.get(source)!.root);
+      const free = root.source.kind === "op" && lastOfRoot.get(root) === position;
+      const same = source.layout === x.layout && sameShape(source.shape, x.shape);
+      if (!free || !same || sizeOf(root.shape) !== sizeOf(x.shape)) continue;
+      merged.set(x, root);
+      lastOfRoot.set(root, lastOfRoot.get(x)!);
+      return;
+    }
   });
   for (const [x, { root, offset }] of homes) homes.set(x, { root: resolve(root), offset });
   return homes;

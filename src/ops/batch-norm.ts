@@ -134,7 +134,7 @@ export const batchNormInputGradOp = defineOp<{ eps: number }>({
     kernel: "batch_norm_input_grad",
     params: [...rowsAndChannels(x.shape), eps],
   }),
-  inPlace: 0,
+  inPlace: [0],
 });
 
 /**
@@ -162,7 +162,7 @@ export const batchNormInferenceOp: Op<{ eps: number }> = defineOp({
     kernel: "batch_norm_inference",
     params: [...rowsAndChannels(x.shape), eps],
   }),
-  inPlace: 0,
+  inPlace: [0],
 });
 
 /** Two vectors as the rows of a matrix. [C], [C] → [2,C]. */

@@ -70,6 +70,7 @@ function binary(
         },
       ),
     native: ({ inputs, output }) => ({ kernel: name, params: broadcastParams(output, inputs) }),
+    inPlace: [0, 1],
   });
 }
 
@@ -96,7 +97,7 @@ export const reluOp = defineOp<null>({
     for (let i = 0; i < x.length; i++) output[i] = Math.max(x[i], 0);
   },
   native: (node) => ({ kernel: "relu", params: size1(node) }),
-  inPlace: 0,
+  inPlace: [0],
 });
 
 /** dy where the output y of a ReLU is above 0, else 0. */
@@ -114,7 +115,7 @@ export const reluGradOp = defineOp<null>({
     expectLayout("relu_grad", "y", node.inputs[1], node.output.layout);
     return { kernel: "relu_grad", params: size1(node) };
   },
-  inPlace: 0,
+  inPlace: [0],
 });
 
 /** 1/(1 + e⁻ˣ). */
@@ -126,7 +127,7 @@ export const sigmoidOp = defineOp<null>({
     for (let i = 0; i < x.length; i++) output[i] = 1 / (1 + Math.exp(-x[i]));
   },
   native: (node) => ({ kernel: "sigmoid", params: size1(node) }),
-  inPlace: 0,
+  inPlace: [0],
 });
 
 /** dy·y·(1 − y), y the output of a sigmoid. */
@@ -144,7 +145,7 @@ export const sigmoidGradOp = defineOp<null>({
     expectLayout("sigmoid_grad", "y", node.inputs[1], node.output.layout);
     return { kernel: "sigmoid_grad", params: size1(node) };
   },
-  inPlace: 0,
+  inPlace: [0],
 });
 
 /** x times a constant. */
@@ -156,7 +157,7 @@ export const scaleOp: Op<{ factor: number }> = defineOp({
     for (let i = 0; i < x.length; i++) output[i] = attrs.factor * x[i];
   },
   native: (node) => ({ kernel: "scale", params: [...size1(node), node.attrs.factor] }),
-  inPlace: 0,
+  inPlace: [0],
 });
 
 export const add = (a: Tensor, b: Tensor) => apply(addOp, [a, b], null);

@@ -39,8 +39,8 @@ export interface Op<A = unknown> {
   readonly layout?: Layout;
   /** Inputs that are overwritten: such an op has no output of its own (shape [0]) and closes a step. */
   readonly writes?: readonly number[];
-  /** The output may take the memory of this input when nothing else needs it. */
-  readonly inPlace?: number;
+  /** The output may take the memory of one of these inputs, of its own shape, when nothing else needs it. */
+  readonly inPlace?: readonly number[];
   /** Multiply-adds of one application, for the figures people compare. */
   multiplyAdds?(node: Node<A>): number;
 }
