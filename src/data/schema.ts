@@ -23,8 +23,8 @@ export const dataSourceSchema = z.discriminatedUnion(
 );
 
 const use = {
-  /** Training images set aside to judge by. */
-  validation: z.int().min(0).default(0),
+  /** Training images set aside to judge by, a tenth when left out; `test`: the test images judge. */
+  validation: z.union([z.int().min(0), z.literal("test")]).optional(),
   /** Mean and deviation of each channel, or one of each over everything. */
   normalize: z.enum(["channel", "scalar"]).default("channel"),
 };

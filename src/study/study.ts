@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { attentions } from "../attention/registry.ts";
 import type { DataSource } from "../data/registry.ts";
-import { dataSourceSchema } from "../data/schema.ts";
+import { dataSchema } from "../data/schema.ts";
 import { type ModelOptions, modelSchema, resolveModel } from "../models/options.ts";
 import { UserError } from "../tensor/errors.ts";
 import { trainSchema } from "../train/options.ts";
@@ -49,15 +49,6 @@ const variantSchema = z
   })
   .partial()
   .nullable();
-
-/** What `data` has beside the settings of its source. */
-const heldOut = {
-  validation: z.union([z.int().min(0), z.literal("test")]).optional(),
-  normalize: z.enum(["channel", "scalar"]).default("channel"),
-};
-
-const [firstSource, ...otherSources] = dataSourceSchema.options.map((source) => source.extend(heldOut));
-const dataSchema = z.discriminatedUnion("source", [firstSource, ...otherSources]);
 
 const studySchema = z.strictObject({
   name: folderName,

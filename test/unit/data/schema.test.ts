@@ -52,8 +52,8 @@ describe("data in a study file", () => {
       source: "shapes",
       size: 48,
       normalize: "scalar",
-      validation: 0,
     });
+    expect(dataSchema.parse({ source: "shapes", validation: "test" })).toMatchObject({ validation: "test" });
     expect(dataSourceSchema.parse({ source: "folder", path: "x", size: [32, 48], test: 0.3 })).toMatchObject({
       size: [32, 48],
     });
@@ -65,6 +65,7 @@ describe("data in a study file", () => {
     expect(messages("cifar10")).toEqual(["expected a data source, such as { source: shapes }"]);
     expect(messages({ source: "folder" })).toHaveLength(1);
     expect(messages({ source: "cifar10", validation: -1 })).toHaveLength(1);
+    expect(messages({ source: "cifar10", validation: "tset" })).toHaveLength(1);
     expect(messages({ source: "cifar10", validaton: 5 })[0]).toContain("validaton");
     expect(messages({ source: "cifar10", normalize: "none" })).toHaveLength(1);
     expect(messages({ source: "folder", path: "x", test: 1.5 })).toHaveLength(1);
