@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { optimize, passes } from "../../src/compile/passes/index.ts";
 import { rewrite } from "../../src/compile/rewrite.ts";
 import { schedule } from "../../src/compile/schedule.ts";
-import type { createEngine } from "../../src/engine/create.ts";
+import { createEngine } from "../../src/engine/create.ts";
 import type { Graph } from "../../src/engine/engine.ts";
 import { referenceEngine } from "../../src/engine/reference.ts";
 import { buildModel } from "../../src/models/build.ts";
@@ -65,7 +65,23 @@ describe.each(Object.keys(models))("passes over %s", (name) => {
     async (_, pass) => {
       const before = await run(referenceEngine, graph);
       const after = await run(referenceEngine, rewrite(graph, pass));
-      expect(largestError(before, after)).toBeLessThan(1e-5);
+      expect(largestError(before, after)).toBeLessThan(1e-6);
     },
   );
+
+  test("no batch norm behind a convolution is left, and every output is there", () => {
+    const ops = opsOf(optimize(graph));
+    expect(ops).not.toContain("batch_norm_inference");
+    expect(ops.filter((op) => op === "conv2d_affine").length).toBe(
+      opsOf(graph).filter((op) => op === "batch_norm_inference").length,
+    );
+    expect(Object.keys(optimize(graph).outputs)).toEqual(["logits", "features"]);
+  });
+
+  test("the native engine computes the same with and without them", async ({ skip }) => {
+    const [plain, optimized] = [false, true].map((on) => createEngine({ passes: on }));
+    skip(plain.name !== "native", "the native engine was not built");
+    const [before, after] = [await run(plain, graph), await run(optimized, graph)];
+    expect(largestError(before, after)).toBeLessThan(1e-5);
+  });
 });
