@@ -46,7 +46,8 @@ if (build.status === 0) {
   }
   const lines = output.split("\n").map((line) => line.replace(/^gyp ERR! (stack )?/, "").trim());
   const telling = [/not found|no such file|could not find/i, /fatal error|error:/i, /error/i];
-  const cause = build.error?.message ?? telling.map((what) => lines.find((line) => what.test(line))).find(Boolean);
+  const cause =
+    build.error?.message ?? telling.map((what) => lines.find((line) => what.test(line))).find(Boolean);
   console.log(
     `atento: the native engine was not built (${cause ?? "unknown cause"}); the slow reference engine serves. ` +
       "With python3, make and g++ installed, run: npm run build:native",
