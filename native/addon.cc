@@ -12,9 +12,6 @@ namespace atento {
 
 namespace {
 
-// What the TypeScript side was built for; a binary with another number is stale.
-constexpr int kVersion = 1;
-
 const KernelTable* table_of(const std::string& isa) {
 #if defined(__x86_64__)
   __builtin_cpu_init();
@@ -33,7 +30,7 @@ class ArenaObject : public Napi::ObjectWrap<ArenaObject> {
   static Napi::Function define(Napi::Env env) {
     return DefineClass(env, "Arena",
                        {InstanceMethod<&ArenaObject::variables>("variables"), InstanceMethod<&ArenaObject::read>("read"),
-                        InstanceMethod<&ArenaObject::write>("write"),
+                        InstanceMethod<&ArenaObject::write>("write"), InstanceMethod<&ArenaObject::release>("release"),
                         InstanceAccessor<&ArenaObject::kernels>("kernels"), InstanceAccessor<&ArenaObject::isa>("isa")});
   }
 
@@ -70,6 +67,10 @@ class ArenaObject : public Napi::ObjectWrap<ArenaObject> {
   Napi::Value write(const Napi::CallbackInfo& info) {
     auto array = info[1].As<Napi::Float32Array>();
     std::memcpy(range(info, array), array.Data(), array.ByteLength());
+    return info.Env().Undefined();
+  }
+  Napi::Value release(const Napi::CallbackInfo& info) {
+    arena->release();
     return info.Env().Undefined();
   }
   float* range(const Napi::CallbackInfo& info, const Napi::Float32Array& array) const {
@@ -111,7 +112,7 @@ class ProgramObject : public Napi::ObjectWrap<ProgramObject> {
  public:
   static Napi::Function define(Napi::Env env) {
     return DefineClass(env, "Program",
-                       {InstanceMethod<&ProgramObject::run>("run"), InstanceMethod<&ProgramObject::times>("times"),
+                       {InstanceMethod<&ProgramObject::reserve>("reserve"), InstanceMethod<&ProgramObject::run>("run"), InstanceMethod<&ProgramObject::times>("times"),
                         InstanceMethod<&ProgramObject::reset>("resetTimes")});
   }
 
@@ -119,17 +120,21 @@ class ProgramObject : public Napi::ObjectWrap<ProgramObject> {
   explicit ProgramObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<ProgramObject>(info) {
     ArenaObject* arena = ArenaObject::Unwrap(info[0].As<Napi::Object>());
     const auto code = info[1].As<Napi::Float64Array>();
-    std::string problem;
-    try {
-      problem = program_->load(arena->arena, code.Data(), static_cast<int64_t>(code.ElementLength()),
-                               info[2].As<Napi::Number>().Int64Value());
-    } catch (const std::bad_alloc&) {
-      problem = "out of memory";
-    }
+    const std::string problem = program_->load(arena->arena, code.Data(), static_cast<int64_t>(code.ElementLength()),
+                                               info[2].As<Napi::Number>().Int64Value());
     if (!problem.empty()) throw Napi::Error::New(info.Env(), problem);
   }
 
  private:
+  Napi::Value reserve(const Napi::CallbackInfo& info) {
+    try {
+      program_->reserve();
+    } catch (const std::bad_alloc&) {
+      throw Napi::Error::New(info.Env(), "out of memory");
+    }
+    return info.Env().Undefined();
+  }
+
   Napi::Value run(const Napi::CallbackInfo& info) {
     auto* worker = new RunWorker(info.Env(), info.This().As<Napi::Object>(), program_);
     worker->Queue();
@@ -175,7 +180,6 @@ Napi::Value peak(const Napi::CallbackInfo& info) {
 }
 
 Napi::Object init(Napi::Env env, Napi::Object exports) {
-  exports.Set("version", Napi::Number::New(env, kVersion));
   exports.Set("Arena", ArenaObject::define(env));
   exports.Set("Program", ProgramObject::define(env));
   exports.Set("peak", Napi::Function::New(env, peak));

@@ -58,10 +58,16 @@ void Arena::reserve(int64_t scratch_floats, int64_t shared_floats, int64_t local
   for (Block& block : local) grow(block, local_floats);
 }
 
+void Arena::release() {
+  scratch = Block();
+  shared = Block();
+  for (Block& block : local) block = Block();
+}
+
 std::string Program::load(std::shared_ptr<Arena> arena, const double* code, int64_t length, int64_t scratch) {
   arena_ = std::move(arena);
+  scratch_ = scratch;
   const int64_t end = arena_->variables.size() + scratch;
-  int64_t shared = 0, local = 0;
   for (int64_t at = 0; at < length;) {
     const std::string where = "record " + std::to_string(records_.size());
     const int64_t index = static_cast<int64_t>(code[at]);
@@ -82,14 +88,15 @@ std::string Program::load(std::shared_ptr<Arena> arena, const double* code, int6
       }
       record.offsets.push_back(offset);
     }
-    shared = std::max(shared, record.plan.shared);
-    local = std::max(local, record.plan.local);
+    shared_ = std::max(shared_, record.plan.shared);
+    local_ = std::max(local_, record.plan.local);
     records_.push_back(std::move(record));
     at += need;
   }
-  arena_->reserve(scratch, shared, local);
   return "";
 }
+
+void Program::reserve() { arena_->reserve(scratch_, shared_, local_); }
 
 void Program::run() {
   struct Context {

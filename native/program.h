@@ -34,6 +34,8 @@ class Arena {
 
   // Makes room for a program; nothing in scratch or workspace outlives a run.
   void reserve(int64_t scratch, int64_t shared, int64_t local);
+  // Gives back all but the variables.
+  void release();
 
   Block variables, scratch, shared;
   std::vector<Block> local;  // one a thread
@@ -55,6 +57,8 @@ class Program {
  public:
   // Returns an empty string, or what is wrong with the code: nothing unchecked ever runs.
   std::string load(std::shared_ptr<Arena> arena, const double* code, int64_t length, int64_t scratch);
+  // Makes room in the arena: before a run, while nothing else runs there.
+  void reserve();
   void run();
 
   const std::vector<Record>& records() const { return records_; }
@@ -64,6 +68,7 @@ class Program {
  private:
   std::shared_ptr<Arena> arena_;
   std::vector<Record> records_;
+  int64_t scratch_ = 0, shared_ = 0, local_ = 0;
 };
 
 }  // namespace atento

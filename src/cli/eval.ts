@@ -1,5 +1,5 @@
 import { Command, Option } from "commander";
-import { sourceFromText } from "../data/registry.ts";
+import { type DataSource, sourceFromText } from "../data/registry.ts";
 import { dataSourceSchema } from "../data/schema.ts";
 import { grouped, percent } from "../report/numbers.ts";
 import { type Column, textTable } from "../report/text-table.ts";
@@ -17,6 +17,11 @@ import {
   withShared,
 } from "./common.ts";
 import { interruptible } from "./interrupt.ts";
+
+/** Images of a folder are brought to the size that the model was trained on. */
+function atSizeOf([height, width]: readonly [number, number], source: DataSource): DataSource {
+  return source.source === "folder" ? { ...source, size: [height, width] } : source;
+}
 
 interface Options extends SharedOptions {
   readonly part: "test" | "validation" | "train";
@@ -43,7 +48,7 @@ export function evalCommand(): Command {
     const source =
       options.data === undefined
         ? expectChecked(check(dataSourceSchema, trained.data.source, ["data", "source"]))
-        : sourceFromText(options.data);
+        : atSizeOf(trained.image, sourceFromText(options.data));
     const show = display();
     const engine = engineFor(options, show);
     const { part, batch } = options;

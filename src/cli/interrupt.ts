@@ -1,10 +1,10 @@
 import type { Display } from "./display.ts";
 import { Interrupted } from "./errors.ts";
 
-const SIGNALS = ["SIGINT", "SIGTERM"] as const;
+const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
 /**
- * Runs a job whose signal the first Ctrl-C or SIGTERM aborts; a second one leaves at once with code 130.
+ * Runs a job whose signal the first Ctrl-C, SIGTERM or hang-up aborts; a second one leaves at once with code 130.
  * @throws Interrupted when the job ends by that signal's reason.
  */
 export async function interruptible<T>(show: Display, job: (signal: AbortSignal) => Promise<T>): Promise<T> {
@@ -26,9 +26,14 @@ export async function interruptible<T>(show: Display, job: (signal: AbortSignal)
 }
 
 /** The command line that was given, to be given again. */
-export function sameCommand(args: readonly string[] = process.argv.slice(2)): string {
+export function sameCommand(
+  args: readonly string[] = process.argv.slice(2),
+  environment: NodeJS.ProcessEnv = process.env,
+): string {
   const quoted = args.map((arg) =>
     /^[\w@%+=:,./-]+$/.test(arg) ? arg : `'${arg.replaceAll("'", "'\\''")}'`,
   );
-  return ["atento", ...quoted].join(" ");
+  // as it was started: npx says so in the environment
+  const program = environment["npm_command"] === "exec" ? "npx atento" : "atento";
+  return [program, ...quoted].join(" ");
 }

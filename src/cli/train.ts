@@ -6,6 +6,8 @@ import { makeFolder } from "../files/durable.ts";
 import { resolveModel } from "../models/options.ts";
 import { counted, duration, grouped, percent, rate, scaled } from "../report/numbers.ts";
 import { resolveData } from "../study/settings.ts";
+import { folderName } from "../study/study.ts";
+import { UserError } from "../tensor/errors.ts";
 import { trainRun } from "../train/trainer.ts";
 import type { RunFigures, RunSettings } from "../train/types.ts";
 import {
@@ -79,8 +81,12 @@ export async function trainShown(
   answer(options, { status, folder, figures }, describe(folder, figures));
 }
 
+/** @throws UserError for a name that no folder should have. */
 function runName(name: string): string {
-  return name.replaceAll(/[^\w.-]/g, "-");
+  const checked = folderName.safeParse(name);
+  if (!checked.success)
+    throw new UserError(`--name ${JSON.stringify(name)} ${checked.error.issues[0].message}`);
+  return name;
 }
 
 function describe(folder: string, figures: RunFigures): string {

@@ -1,8 +1,9 @@
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { type FileHandle, mkdir, open, rename, rm, stat } from "node:fs/promises";
+import { type FileHandle, open, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
+import { makeFolder } from "../files/durable.ts";
 import { UserError } from "../tensor/errors.ts";
 import type { Progress } from "./source.ts";
 
@@ -23,7 +24,7 @@ export interface Download {
  */
 export async function download({ url, target, md5, onProgress, retryAfterMs = [1000, 4000] }: Download) {
   const part = `${target}.part`;
-  await onDisk(part, () => mkdir(dirname(target), { recursive: true }));
+  await onDisk(part, () => makeFolder(dirname(target)));
   for (let attempt = 0; ; attempt++) {
     try {
       await fetchRest(url, part, onProgress);
@@ -104,7 +105,7 @@ async function onDisk<T>(part: string, action: () => Promise<T>): Promise<T> {
   try {
     return await action();
   } catch (error) {
-    const { message } = error as Error;
+    const { message } = ((error as Error).cause ?? error) as Error;
     throw new UserError(
       `${part}: cannot be written (${message}): free space, or set ATENTO_CACHE to another folder`,
     );

@@ -28,7 +28,7 @@ export async function openImageFiles(path: string): Promise<ImageFiles> {
   const found = await stat(path).catch(() => undefined);
   if (!found) throw new UserError(`${path}: no such folder or archive: check the path`);
   if (found.isDirectory()) return new FolderFiles(path);
-  if (found.isFile() && /\.(tar|tgz|tar\.gz|tar\.zst)$/i.test(path)) return new TarFiles(path, found);
+  if (found.isFile() && /\.(tar|tgz|tar\.gz)$/i.test(path)) return new TarFiles(path, found);
   throw new UserError(`${path}: expected a folder of class folders, or a .tar or .tar.gz of one`);
 }
 

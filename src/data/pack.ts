@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
-import { mkdir, open, readdir, rm } from "node:fs/promises";
+import { open, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { writeDurably } from "../files/durable.ts";
+import { makeFolder, writeDurably } from "../files/durable.ts";
 import type { Dataset, Split } from "./dataset.ts";
 import { fingerprintOf } from "./split.ts";
 
@@ -41,7 +41,7 @@ export class Pack {
 
   /** Writes the sealed pack and removes older packs of the same data under other contents. */
   async save(folder: string, key: PackKey): Promise<void> {
-    await mkdir(folder, { recursive: true });
+    await makeFolder(folder);
     await writeDurably(join(folder, fileName(key)), this.#bytes);
     for (const name of await readdir(folder)) {
       const outdated = name.startsWith(`${digest(key.subject)}-`) && name !== fileName(key);

@@ -14,7 +14,7 @@ export interface TarFile {
 const MAX_FILE_BYTES = 512 * 2 ** 20;
 
 /**
- * Reads a tar (plain, gzip or zstd) as a stream, in its order; nothing is written to disk.
+ * Reads a tar (plain or gzip) as a stream, in its order; nothing is written to disk.
  *
  * Throws UserError, naming the member, for links, devices, absolute paths, paths with `..` and files over
  * 512 MiB, and for an archive that is damaged or cut off.

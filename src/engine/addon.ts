@@ -2,11 +2,11 @@ import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { builtFrom, fingerprint } from "../../scripts/fingerprint.mjs";
 import { UserError } from "../tensor/errors.ts";
 
 /** What native/addon.cc exports. */
 export interface Addon {
-  readonly version: number;
   readonly Arena: new (variableFloats: number, threads: number, isa: string) => AddonArena;
   readonly Program: new (arena: AddonArena, code: Float64Array, scratchFloats: number) => AddonProgram;
   /** Multiply-adds a second on registers alone. */
@@ -22,35 +22,34 @@ export interface AddonArena {
   read(offset: number, values: Float32Array): void;
   /** Copies `values` into scratch at `offset`. */
   write(offset: number, values: Float32Array): void;
+  /** Gives back all memory but the variables'; nothing may run. */
+  release(): void;
 }
 
 export interface AddonProgram {
+  /** Makes room for a run; nothing else may run in the arena. */
+  reserve(): void;
   run(): Promise<void>;
   /** Seconds spent in each record since the last reset. */
   times(): Float64Array;
   resetTimes(): void;
 }
 
-/** Of native/addon.cc as this code expects it. */
-const VERSION = 1;
 const REBUILD = "run: npm run build:native";
 
-const path = join(dirname(fileURLToPath(import.meta.url)), "../../build/Release/atento.node");
+const checkout = join(dirname(fileURLToPath(import.meta.url)), "../..");
 
 /** The addon, or undefined when it was never built. @throws UserError when it is stale or cannot be loaded. */
-export function loadAddon(): Addon | undefined {
+export function loadAddon(root = checkout): Addon | undefined {
+  const path = join(root, "build/Release/atento.node");
   if (!existsSync(path)) return undefined;
-  let addon: Addon;
+  if (builtFrom(root) !== fingerprint(root)) {
+    throw new UserError(`the native engine ${path} is stale: its sources have changed since; ${REBUILD}`);
+  }
   try {
-    addon = createRequire(import.meta.url)(path) as Addon;
+    return createRequire(import.meta.url)(path) as Addon;
   } catch (error) {
     const cause = error instanceof Error ? error.message.split("\n")[0] : String(error);
     throw new UserError(`the native engine ${path} cannot be loaded (${cause}); ${REBUILD}`);
   }
-  if (addon.version !== VERSION) {
-    throw new UserError(
-      `the native engine ${path} is stale (version ${addon.version}, expected ${VERSION}); ${REBUILD}`,
-    );
-  }
-  return addon;
 }

@@ -1,5 +1,6 @@
 import { encode, type FlatProgram, lower, type Place } from "../compile/lower.ts";
 import { optimize } from "../compile/passes/index.ts";
+import { UserError } from "../tensor/errors.ts";
 import { reorder } from "../tensor/layout.ts";
 import { sizeOf, type Variable } from "../tensor/tensor.ts";
 import type { Addon, AddonArena, AddonProgram } from "./addon.ts";
@@ -7,6 +8,8 @@ import type { Engine, Executable, Graph, Store, Values } from "./engine.ts";
 import { expectSize, fed } from "./inputs.ts";
 import { Queue } from "./queue.ts";
 
+/** Node hands out no larger piece of memory as one array. */
+const MOST_BYTES = 2 ** 32;
 const LINE = 16; // floats of a cache line: no two variables share one
 
 export class NativeEngine implements Engine {
@@ -65,7 +68,10 @@ export class NativeStore implements Store {
       offset += Math.ceil(sizeOf(shape) / LINE) * LINE;
     }
     this.#floats = offset;
-    this.#arena = new addon.Arena(offset, threads, isa);
+    if (4 * offset > MOST_BYTES) throw tooLarge("its parameters and the optimiser's slots", 4 * offset);
+    this.#arena = inMemory("its parameters and the optimiser's slots", 4 * offset, () => {
+      return new addon.Arena(offset, threads, isa);
+    });
     this.#memory = this.#arena.variables();
     for (const { name, shape, initialize } of this.variables.values()) {
       const initial = new Float32Array(sizeOf(shape));
@@ -120,6 +126,7 @@ export class NativeStore implements Store {
     feeds: Values,
   ): Promise<Record<string, Float32Array>> {
     const arena = this.#open;
+    inMemory("a step", 4 * program.scratchFloats, () => native.reserve());
     for (const [name, { tensor, place }] of program.inputs) {
       const values = new Float32Array(place.floats);
       reorder(fed(feeds, name, tensor.shape), values, tensor.shape, tensor.layout, true);
@@ -139,8 +146,26 @@ export class NativeStore implements Store {
   }
 
   close(): void {
+    const arena = this.#arena;
+    if (arena) void this.#queue.run(() => arena.release());
     this.#arena = undefined;
     this.#memory = new Float32Array(0);
+  }
+}
+
+function tooLarge(what: string, bytes: number): UserError {
+  const gibibytes = (bytes / 2 ** 30).toFixed(1);
+  return new UserError(
+    `the model is too large for this machine: ${what} need ${gibibytes} GiB: take a smaller batch or model`,
+  );
+}
+
+/** @throws UserError when the addon runs out of memory. */
+function inMemory<T>(what: string, bytes: number, allocate: () => T): T {
+  try {
+    return allocate();
+  } catch (error) {
+    throw error instanceof Error && error.message === "out of memory" ? tooLarge(what, bytes) : error;
   }
 }
 

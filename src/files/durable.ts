@@ -40,7 +40,7 @@ export async function makeFolder(path: string): Promise<void> {
     await mkdir(folder).catch((error: NodeJS.ErrnoException) => {
       if (error.code !== "EEXIST") throw unwritable(path, error);
       if (isFolder(folder)) return; // somebody else made it
-      throw unwritable(path, folder === resolve(path) ? error : { ...error, code: "ENOTDIR" });
+      throw unwritable(path, folder === resolve(path) ? error : Object.assign(error, { code: "ENOTDIR" }));
     });
   }
 }

@@ -82,7 +82,11 @@ export function unknownName(what: string, name: string, known: readonly string[]
 
 /** Options of an attention module, defaults filled in. @throws UserError for an unknown module, option or value. */
 function resolveAttention(name: string, given: Options): ResNet["attention"] {
-  if (name === "none") return { name, options: {} };
+  if (name === "none") {
+    const [first] = Object.keys(given);
+    if (first !== undefined) throw new UserError(`attention none has no options, "${first}" was given`);
+    return { name, options: {} };
+  }
   const spec = attentions.get(name);
   if (!spec) throw unknownName("attention", name, ["none", ...attentions.keys()]);
   const options: Record<string, number | boolean | string> = { ...spec.options };

@@ -1,10 +1,11 @@
-import { readFile } from "node:fs/promises";
+import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { makeFolder, writeDurably } from "../files/durable.ts";
 import type { ResNet } from "../models/resnet.ts";
 import { UserError } from "../tensor/errors.ts";
+import { readTrainedRun } from "../train/checkpoint.ts";
 import { type Difference, differences } from "../train/run-folder.ts";
-import type { RunData, RunSettings, TrainOptions } from "../train/types.ts";
+import type { RunData, RunFile, RunSettings, TrainOptions } from "../train/types.ts";
 import { isTable } from "./merge.ts";
 
 /** study.json: the study with every default filled in. */
@@ -27,7 +28,7 @@ export function studyFileOf(name: string, runs: readonly RunSettings[], atento: 
 }
 
 /**
- * Makes the study's folder, or makes sure that its runs can be compared with these.
+ * Makes the study's folder, or makes sure that the runs it holds can be compared with these.
  * @throws UserError with the first difference, or when the folder cannot be written.
  */
 export async function openStudyFolder(folder: string, study: StudyFile): Promise<void> {
@@ -37,21 +38,44 @@ export async function openStudyFolder(folder: string, study: StudyFile): Promise
     if (error.code === "ENOENT") return undefined;
     throw new UserError(`${path}: cannot be read (${error.message})`);
   });
-  if (text !== undefined) refuseOther(folder, parse(path, text), study);
+  if (text !== undefined) expectOurs(path, text);
+  refuseOther(folder, await trainedRuns(folder), study);
   await writeDurably(path, `${JSON.stringify(study, undefined, 2)}\n`);
 }
 
-function parse(path: string, text: string): StudyFile {
+function expectOurs(path: string, text: string): void {
   try {
     const value: unknown = JSON.parse(text);
-    if (isTable(value) && isTable(value["data"]) && isTable(value["variants"]))
-      return value as unknown as StudyFile;
+    if (isTable(value) && isTable(value["data"]) && isTable(value["variants"])) return;
   } catch {}
   throw new UserError(`${path}: is no study of ours: choose another --out, or remove the folder`);
 }
 
-function refuseOther(folder: string, known: StudyFile, asked: StudyFile): void {
-  const [first, ...others] = studyDifferences(known, asked);
+export interface TrainedRun {
+  readonly folder: string;
+  readonly file: RunFile;
+}
+
+/** The runs in a study's folder of which something is trained, by variant and seed. */
+export async function trainedRuns(folder: string): Promise<TrainedRun[]> {
+  const folders = async (path: string) =>
+    (await readdir(path, { withFileTypes: true }))
+      .filter((entry) => entry.isDirectory())
+      .map(({ name }) => name);
+  const runs: TrainedRun[] = [];
+  for (const variant of (await folders(folder)).sort()) {
+    for (const seed of await folders(join(folder, variant))) {
+      const run = join(folder, variant, seed);
+      const file = /^seed-\d+$/.test(seed) ? await readTrainedRun(run) : undefined;
+      if (file) runs.push({ folder: run, file });
+    }
+  }
+  return runs.sort((a, b) => a.file.settings.seed - b.file.settings.seed);
+}
+
+function refuseOther(folder: string, known: readonly TrainedRun[], asked: StudyFile): void {
+  const found = known.flatMap(({ file }) => studyDifferences(file.settings, asked));
+  const [first, ...others] = new Map(found.map((difference) => [difference.path, difference])).values();
   if (!first) return;
   const more =
     others.length > 0 ? ` (and ${others.length} more difference${others.length > 1 ? "s" : ""})` : "";
@@ -61,21 +85,18 @@ function refuseOther(folder: string, known: StudyFile, asked: StudyFile): void {
   );
 }
 
-/** What makes runs of two studies incomparable; further seeds and variants do not, nor where the data lies. */
-export function studyDifferences(known: StudyFile, asked: StudyFile): Difference[] {
-  const shared = Object.keys(asked.variants).filter((name) => Object.hasOwn(known.variants, name));
-  const settings = ({ data, variants }: StudyFile, variant: string) => ({
-    variant,
-    seed: 0,
-    data,
-    ...variants[variant],
-  });
-  const found = shared.flatMap((name) =>
-    differences(settings(known, name), settings(asked, name)).map((difference) =>
-      difference.path.startsWith("data.")
-        ? difference
-        : { ...difference, path: `variants.${name}.${difference.path}` },
-    ),
+/**
+ * What makes a run incomparable with a study: other data, or another variant of the same name. Further seeds and
+ * variants do not, nor where the data lies.
+ */
+function studyDifferences(known: RunSettings, { data, variants }: StudyFile): Difference[] {
+  const { variant, seed } = known;
+  const asked = Object.hasOwn(variants, variant)
+    ? variants[variant]
+    : { model: known.model, train: known.train };
+  return differences(known, { variant, seed, data, ...asked }).map((difference) =>
+    difference.path.startsWith("data.")
+      ? difference
+      : { ...difference, path: `variants.${variant}.${difference.path}` },
   );
-  return [...new Map(found.map((difference) => [difference.path, difference])).values()];
 }

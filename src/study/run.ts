@@ -3,10 +3,11 @@ import type { Dataset } from "../data/dataset.ts";
 import type { Engine } from "../engine/engine.ts";
 import { writeDurably } from "../files/durable.ts";
 import { version } from "../train/environment.ts";
+import { readMetrics } from "../train/run-folder.ts";
 import { trainRun } from "../train/trainer.ts";
 import type { RunProgress, RunSettings } from "../train/types.ts";
 
-import { openStudyFolder, studyFileOf } from "./folder.ts";
+import { openStudyFolder, studyFileOf, trainedRuns } from "./folder.ts";
 import { type FinishedRun, resultsOf, type StudyResults } from "./results.ts";
 import { resolveData, resolveRuns } from "./settings.ts";
 import type { Study } from "./study.ts";
@@ -47,6 +48,7 @@ export async function runStudy(study: Study, request: StudyRequest): Promise<Stu
   const data = resolveData(study.data, dataset);
   const runs = resolveRuns(study, data);
   await openStudyFolder(folder, studyFileOf(study.name, runs, version));
+  const others = await finishedBefore(folder, runs);
 
   const finished: FinishedRun[] = [];
   let results: StudyResults | undefined;
@@ -62,15 +64,29 @@ export async function runStudy(study: Study, request: StudyRequest): Promise<Stu
     });
     if (trained.status === "interrupted" || !trained.figures) {
       report({ kind: "end" });
-      return { status: "interrupted", folder, finished, results };
+      return { status: "interrupted", folder, finished: [...others, ...finished], results };
     }
     const run = { settings, figures: trained.figures, epochs: trained.epochs };
     finished.push(run);
-    results = resultsOf(study.name, data, finished, version);
+    results = resultsOf(study.name, data, [...others, ...finished], version);
     await writeDurably(join(folder, "results.json"), `${JSON.stringify(results, undefined, 2)}\n`);
     report({ kind: "end", finished: run });
   }
-  return { status: "done", folder, finished, results };
+  return { status: "done", folder, finished: [...others, ...finished], results };
+}
+
+/** Finished runs of the same variants with seeds that are not asked for now: the report keeps them. */
+async function finishedBefore(folder: string, asked: readonly RunSettings[]): Promise<FinishedRun[]> {
+  const variants = new Set(asked.map(({ variant }) => variant));
+  const seeds = new Set(asked.map(({ seed }) => seed));
+  const found: FinishedRun[] = [];
+  for (const { folder: run, file } of await trainedRuns(folder)) {
+    const { settings, figures, status } = file;
+    if (status !== "done" || !figures || !variants.has(settings.variant) || seeds.has(settings.seed))
+      continue;
+    found.push({ settings, figures, epochs: await readMetrics(run) });
+  }
+  return found;
 }
 
 /** @param folder of the study. */

@@ -30,7 +30,11 @@ export interface Study {
   readonly variants: readonly Variant[];
 }
 
-const folderName = z
+/** What a study's folder holds beside its variants. */
+const RESERVED = ["report", "results.json", "study.json"];
+
+/** A name that a folder can have. */
+export const folderName = z
   .string()
   .regex(
     /^[A-Za-z0-9][\w.-]{0,99}$/,
@@ -61,7 +65,12 @@ const studySchema = z.strictObject({
     .refine((seeds) => new Set(seeds).size === seeds.length, "must not name a seed twice")
     .default([1]),
   variants: z
-    .record(folderName, variantSchema)
+    .record(
+      folderName.refine((name) => !RESERVED.includes(name), {
+        error: ({ input }) => `${input} is a name that the study's own files have`,
+      }),
+      variantSchema,
+    )
     .refine(
       (variants) => Object.keys(variants).length > 0,
       "must have at least one variant, such as plain: {}",
@@ -131,7 +140,7 @@ function mergeModel(base: Table, over: Table): ModelOptions {
   const merged = merge(model, rest);
   const spec = attentions.get(String(merged["attention"]));
   const applying = Object.entries(inherited).filter(
-    ([key]) => !spec || !("attention" in rest) || key in spec.options,
+    ([key]) => spec && (!("attention" in rest) || key in spec.options),
   );
   return { ...merged, attentionOptions: { ...Object.fromEntries(applying), ...own } } as ModelOptions;
 }

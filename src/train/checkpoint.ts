@@ -5,8 +5,9 @@ import { makeFolder, removeUnfinished, writeDurably } from "../files/durable.ts"
 import { readSafetensors, writeSafetensors } from "../formats/safetensors.ts";
 import { UserError } from "../tensor/errors.ts";
 import type { Variable } from "../tensor/tensor.ts";
-import { isMissing } from "./run-folder.ts";
+import { isMissing, readRunFile } from "./run-folder.ts";
 import { type TrainState, trainStateSchema } from "./state.ts";
+import type { RunFile } from "./types.ts";
 import { fitWeights, tensorsOf, type Weights } from "./weights.ts";
 
 const FORMAT = "atento-checkpoint-1";
@@ -125,4 +126,14 @@ function parseState(path: string, text: string | undefined): TrainState {
   } catch (error) {
     throw new UserError(`${path}: the state in its metadata is not readable (${(error as Error).name})`);
   }
+}
+
+/**
+ * run.json of a run of which something is trained; undefined for one that ended before its first checkpoint, which
+ * may begin anew under other settings.
+ */
+export async function readTrainedRun(folder: string): Promise<RunFile | undefined> {
+  const file = await readRunFile(folder);
+  if (!file || file.status === "done") return file;
+  return (await new Checkpoints(folder).steps()).length > 0 ? file : undefined;
 }

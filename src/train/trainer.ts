@@ -1,6 +1,6 @@
 import { access } from "node:fs/promises";
 import { UserError } from "../tensor/errors.ts";
-import { Checkpoints } from "./checkpoint.ts";
+import { Checkpoints, readTrainedRun } from "./checkpoint.ts";
 import { environmentOf, version } from "./environment.ts";
 import { evaluate } from "./evaluate.ts";
 import { figuresOf, meansOf } from "./figures.ts";
@@ -8,7 +8,6 @@ import { addBatch } from "./metrics.ts";
 import { Pace, throttle } from "./pace.ts";
 import {
   readMetrics,
-  readRunFile,
   readTest,
   refuseOtherRun,
   runPaths,
@@ -32,7 +31,7 @@ import { writeWeights } from "./weights.ts";
  */
 export async function trainRun(request: TrainRequest): Promise<TrainResult> {
   const { folder, settings, dataset, engine } = request;
-  const known = await readRunFile(folder);
+  const known = await readTrainedRun(folder);
   if (known) {
     refuseOtherRun(folder, known.settings, settings);
     const finished = await resultOf(folder, known, settings.train.epochs);

@@ -132,6 +132,8 @@ async function expectRefusal(line: string, message: string | RegExp, through?: r
 describe("bad input is one clear line and code 2:", () => {
   it.each([
     ["model resnet5", 'unknown model "resnet5": did you mean resnet50?'],
+    ["model resnet50 --reduction 4", 'attention none has no options, "reduction" was given'],
+    ["train resnet14 --data shapes --name ..", '--name ".." must be letters, digits'],
     ["model resnet50 --attention sse", 'unknown attention "sse": did you mean se?'],
     ["model resnet50 --stem studi", 'unknown stem "studi": did you mean study?'],
     ["model resnet50 --attention se --placement al", 'unknown placement "al": did you mean all?'],
@@ -223,7 +225,7 @@ describe("bad input is one clear line and code 2:", () => {
     for (const variant of Object.values<{ model: { widths: number[] } }>(known.variants))
       variant.model.widths = [8];
     writeFileSync(study, JSON.stringify(known));
-    await expectRefusal("study wide.yaml --out others", /holds another run: [^\n]*widths/);
+    await expectRefusal("study wide.yaml --out others", "variants.plain.model.widths is [4] there, [8] here");
   }, 60_000);
 
   it.runIf(canMount)(

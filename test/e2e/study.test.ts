@@ -91,6 +91,10 @@ describe("atento study", () => {
       expect([info.width, info.height]).toEqual([2 * Number(width), 2 * Number(height)].map(Math.round));
       expect(info.width).toBeGreaterThan(1500);
     }
+    // one more seed alone joins those that are there
+    const more = await atento(["study", study, "--seed", "3", "--json"], { cwd: folder.path });
+    const runs = (JSON.parse(more.stdout).results as StudyResults).runs;
+    expect(runs.filter(({ variant }) => variant === "se").map(({ seed }) => seed)).toEqual([1, 2, 3]);
   }, 240_000);
 
   it("says what it would train, how large it is and how long it would take", async () => {

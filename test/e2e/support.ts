@@ -25,7 +25,7 @@ export function atento(args: readonly string[], { cwd, onStderr, through = [] }:
   const [program, ...rest] = [...through, process.execPath, main, ...args];
   const child = spawn(program, rest, {
     cwd,
-    env: { ...process.env, ATENTO_CACHE: join(cwd, "cache"), ATENTO_DEBUG: "" },
+    env: { ...process.env, ATENTO_CACHE: join(cwd, "cache"), ATENTO_DEBUG: "", npm_command: "" },
   });
   let [stdout, stderr] = ["", ""];
   child.stdout.on("data", (chunk) => {

@@ -61,7 +61,7 @@ async function packImages(
 ): Promise<Pack> {
   const { classes, train, test, notes } = findClassFolders(await files.list(), split, files.path);
   for (const note of notes) options.onNote?.(`${files.path}: ${note}`);
-  const name = basename(files.path).replace(/\.(tar|tgz|tar\.gz|tar\.zst)$/i, "");
+  const name = basename(files.path).replace(/\.(tar|tgz|tar\.gz)$/i, "");
   const rows = new Map([...train, ...test].map((file, row) => [file.path, { label: file.label, row }]));
   const [height, width] = typeof source.size === "number" ? [source.size, source.size] : (source.size ?? []);
 

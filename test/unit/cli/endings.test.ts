@@ -79,10 +79,11 @@ describe("an interrupt", () => {
   });
 
   it("is answered with the same command, quoted for a shell", () => {
-    expect(sameCommand(["study", "my study.yaml", "--out", "/a/b-c_d"])).toBe(
+    expect(sameCommand(["study", "my study.yaml", "--out", "/a/b-c_d"], {})).toBe(
       "atento study 'my study.yaml' --out /a/b-c_d",
     );
-    expect(sameCommand(["it's"])).toBe("atento 'it'\\''s'");
+    expect(sameCommand(["it's"], {})).toBe("atento 'it'\\''s'");
+    expect(sameCommand(["study"], { npm_command: "exec" })).toBe("npx atento study");
   });
 });
 

@@ -28,6 +28,24 @@ function counter(engine: Engine) {
 }
 
 describeEngines("an engine", (engine) => {
+  test("a program may be compiled while another one runs, even one that needs more memory", async () => {
+    const variables = new Variables(1);
+    const nn = Scope.root(variables, { training: true, batchNorm: torchBatchNorm });
+    const w = nn.parameter("w", [8, 8, 3, 3], (values) => values.set(normal([8, 8, 3, 3], "w")));
+    const store = engine.open(variables.all());
+    const program = (size: number) => {
+      const x = input("x", [1, 8, size, size]);
+      return { run: store.compile({ outputs: { y: conv2d(relu(x), w) }, effects: [] }).run, x };
+    };
+    const small = program(6);
+    const feeds = { x: normal(small.x.shape, "x") };
+    const expected = await small.run(feeds);
+    const running = Array.from({ length: 4 }, () => small.run(feeds));
+    const large = program(40).run({ x: normal([1, 8, 40, 40], "x") });
+    for (const outputs of await Promise.all(running)) expect(outputs).toEqual(expected);
+    expect((await large).y).toHaveLength(8 * 40 * 40);
+  });
+
   test("starts variables at their initial values, and reads and writes them in logical order", () => {
     const variables = new Variables(1);
     const nn = Scope.root(variables, { training: true, batchNorm: torchBatchNorm });

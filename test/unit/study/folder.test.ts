@@ -1,9 +1,10 @@
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { openStudyFolder, type StudyFile, studyFileOf } from "../../../src/study/folder.ts";
-import type { RunSettings } from "../../../src/train/types.ts";
+import { writeRunFile } from "../../../src/train/run-folder.ts";
+import type { RunFile, RunSettings } from "../../../src/train/types.ts";
 import { finishedRun } from "./support.ts";
 
 let folder: string;
@@ -14,6 +15,15 @@ afterEach(() => rm(folder, { recursive: true, force: true }));
 
 const plain = finishedRun("plain", 1, {}).settings;
 const se = finishedRun("se", 1, {}).settings;
+/** Leaves a run in the study's folder, with or without something trained. */
+async function leaveRun(settings: RunSettings, status: RunFile["status"], checkpoint = false): Promise<void> {
+  const at = join(folder, settings.variant, `seed-${settings.seed}`);
+  await writeRunFile(at, { atento: "0.0.0", settings, environment: {}, status, startedAt: "" });
+  if (!checkpoint) return;
+  await mkdir(join(at, "checkpoints"));
+  await writeFile(join(at, "checkpoints/step-000000001.safetensors"), "");
+}
+
 const study = (...runs: RunSettings[]): StudyFile => studyFileOf("s", runs, "0.0.0");
 
 describe("openStudyFolder", () => {
@@ -32,7 +42,8 @@ describe("openStudyFolder", () => {
   });
 
   it("refuses what cannot be compared and shows the difference", async () => {
-    await openStudyFolder(folder, study(plain, se));
+    await leaveRun(plain, "done");
+    await leaveRun(se, "interrupted", true);
     const faster = { ...se, train: { ...se.train, batch: 7 } };
     await expect(openStudyFolder(folder, study(plain, faster))).rejects.toThrow(
       "variants.se.train.batch is 128 there, 7 here: give the study another name",
@@ -41,6 +52,19 @@ describe("openStudyFolder", () => {
     await expect(openStudyFolder(folder, study(others))).rejects.toThrow(
       'data.fingerprint is "f" there, "g" here (and 1 more difference)',
     );
+  });
+
+  it("asks the runs, not the study that was asked for last", async () => {
+    const other = { ...plain, data: { ...plain.data, validation: 30 } };
+    await openStudyFolder(folder, study(other)); // nothing was trained
+    await openStudyFolder(folder, study(plain, se));
+    await leaveRun(other, "failed"); // ended before its first checkpoint
+    await openStudyFolder(folder, study(plain, se));
+    await leaveRun(se, "done");
+    await expect(openStudyFolder(folder, study(other))).rejects.toThrow(
+      "data.validation is 50 there, 30 here",
+    );
+    await openStudyFolder(folder, study(plain));
   });
 
   it("refuses a study.json of somebody else", async () => {
