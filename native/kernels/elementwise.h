@@ -178,8 +178,8 @@ static void broadcast_to_run(const Call& call, int, int piece) {
   });
 }
 
-// Sum over stretched axes. Where the outermost axis stays, its positions are pieces; each row is summed by
-// itself before it is added, so that long sums keep their precision.
+// Sum over stretched axes. Where the outermost axis stays, its positions are pieces; rows that fall on each other,
+// or on one number, are summed by themselves before they are added, so that long sums keep their precision.
 INLINE int sum_pieces(const Broadcast& b) { return b.stride[0][0] > 0 ? static_cast<int>(b.extent[0]) : 1; }
 
 static bool sum_to_plan(const double* p, Plan& plan) {

@@ -1,9 +1,9 @@
 import type { FlatProgram } from "../compile/lower.ts";
-import { Random } from "../data/random.ts";
 import { createEngine, type EngineOptions } from "../engine/create.ts";
 import { NativeEngine, type NativeExecutable } from "../engine/native.ts";
 import { resolveModel } from "../models/options.ts";
 import { Variables } from "../nn/scope.ts";
+import { Random } from "../random/random.ts";
 import { UserError } from "../tensor/errors.ts";
 import { evaluationGraph, trainingGraph } from "../train/graphs.ts";
 import { createOptimizer } from "../train/optimizers.ts";

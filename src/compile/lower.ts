@@ -1,7 +1,7 @@
-import type { Graph } from "../engine/engine.ts";
-import { inputsOf } from "../engine/inputs.ts";
 import { type Node, nodeOf, type Op } from "../ops/op.ts";
 import { sameShape, sizeOf, type Tensor } from "../tensor/tensor.ts";
+import type { Graph } from "./graph.ts";
+import { inputsOf } from "./inputs.ts";
 import { type Lifetime, planMemory } from "./memory.ts";
 import { lastUses, schedule } from "./schedule.ts";
 

@@ -1,7 +1,7 @@
 import { topologicalOrder } from "../autodiff/gradient.ts";
-import type { Graph } from "../engine/engine.ts";
 import { type Node, nodeOf, type Op } from "../ops/op.ts";
 import type { Tensor } from "../tensor/tensor.ts";
+import type { Graph } from "./graph.ts";
 
 export type OpNode = Node & { readonly op: Op };
 

@@ -1,7 +1,7 @@
 import { topologicalOrder } from "../autodiff/gradient.ts";
-import type { Graph } from "../engine/engine.ts";
 import { nodeOf } from "../ops/op.ts";
 import type { Tensor } from "../tensor/tensor.ts";
+import type { Graph } from "./graph.ts";
 
 /**
  * Order in which a graph is computed: each tensor after its inputs, and an op that overwrites a variable after

@@ -1,4 +1,4 @@
-import { Random } from "./random.ts";
+import { Random } from "../random/random.ts";
 
 /**
  * Random changes to training images, always in this order: `crop` (the image shifted by up to `padding` pixels,

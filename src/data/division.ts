@@ -1,6 +1,6 @@
+import { Random, type SeedPart } from "../random/random.ts";
 import { UserError } from "../tensor/errors.ts";
 import type { Division, Split } from "./dataset.ts";
-import { Random, type SeedPart } from "./random.ts";
 import { classCounts } from "./split.ts";
 
 /**

@@ -1,6 +1,6 @@
+import { Random } from "../random/random.ts";
 import { type Augmentation, type Change, drawChange, UNCHANGED } from "./augment.ts";
 import type { Normalization } from "./dataset.ts";
-import { Random } from "./random.ts";
 
 /** Everything that decides what a batch holds, but for its epoch and step; all of it can go to another thread. */
 export interface BatchPlan {

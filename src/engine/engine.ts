@@ -1,12 +1,5 @@
-import type { Shape, Tensor, Variable } from "../tensor/tensor.ts";
-
-/** What one run of a program computes: named outputs, and effects that overwrite variables. */
-export interface Graph {
-  readonly outputs: Readonly<Record<string, Tensor>>;
-  readonly effects: readonly Tensor[];
-}
-
-export type Values = Readonly<Record<string, Float32Array>>;
+import type { Graph, Values } from "../compile/graph.ts";
+import type { Shape, Variable } from "../tensor/tensor.ts";
 
 /** A compiled graph. */
 export interface Executable {

@@ -1,11 +1,12 @@
+import type { Graph, Values } from "../compile/graph.ts";
+import { expectSize, fed } from "../compile/inputs.ts";
 import { encode, type FlatProgram, lower, type Place } from "../compile/lower.ts";
 import { optimize } from "../compile/passes/index.ts";
 import { UserError } from "../tensor/errors.ts";
 import { reorder } from "../tensor/layout.ts";
 import { sizeOf, type Variable } from "../tensor/tensor.ts";
 import type { Addon, AddonArena, AddonProgram } from "./addon.ts";
-import type { Engine, Executable, Graph, Store, Values } from "./engine.ts";
-import { expectSize, fed } from "./inputs.ts";
+import type { Engine, Executable, Store } from "./engine.ts";
 import { Queue } from "./queue.ts";
 
 /** Node hands out no larger piece of memory as one array. */

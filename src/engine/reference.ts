@@ -1,9 +1,9 @@
+import type { Graph, Values } from "../compile/graph.ts";
+import { expectSize, fed, inputsOf, shapesOf } from "../compile/inputs.ts";
 import { lastUses, schedule } from "../compile/schedule.ts";
-import { variableOf } from "../nn/scope.ts";
 import { nodeOf } from "../ops/op.ts";
-import { sizeOf, type Tensor, type Variable } from "../tensor/tensor.ts";
-import type { Engine, Executable, Graph, Store, Values } from "./engine.ts";
-import { expectSize, fed, inputsOf, shapesOf } from "./inputs.ts";
+import { sizeOf, type Tensor, type Variable, variableOf } from "../tensor/tensor.ts";
+import type { Engine, Executable, Store } from "./engine.ts";
 import { Queue } from "./queue.ts";
 
 /** Interprets the graph itself in float64, one op after the other: the oracle, and the engine without a compiler. */

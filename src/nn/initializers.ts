@@ -1,4 +1,4 @@
-import type { Random } from "../data/random.ts";
+import type { Random } from "../random/random.ts";
 import { type Shape, sizeOf } from "../tensor/tensor.ts";
 
 /** Fills a parameter's values; every parameter has a stream of its own, drawn from the seed and its name. */

@@ -1,4 +1,4 @@
-import { Random } from "../data/random.ts";
+import { Random } from "../random/random.ts";
 import { ShapeError } from "../tensor/errors.ts";
 import {
   type Layout,
@@ -7,6 +7,7 @@ import {
   showShape,
   type Tensor,
   type Variable,
+  variableOf,
 } from "../tensor/tensor.ts";
 import {
   type Initialization,
@@ -55,11 +56,6 @@ export class Variables {
   all(): Variable[] {
     return this.tensors().map(variableOf);
   }
-}
-
-export function variableOf(tensor: Tensor): Variable {
-  if (tensor.source.kind !== "variable") throw new Error(`${tensor.label || "tensor"} is not a variable`);
-  return tensor.source.variable;
 }
 
 /** Constants of batch normalisation. */

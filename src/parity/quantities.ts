@@ -1,5 +1,6 @@
 import { gradient } from "../autodiff/gradient.ts";
-import type { Engine, Graph, Store } from "../engine/engine.ts";
+import type { Graph } from "../compile/graph.ts";
+import type { Engine, Store } from "../engine/engine.ts";
 import { buildModel } from "../models/build.ts";
 import { Variables } from "../nn/scope.ts";
 import { crossEntropy } from "../ops/loss.ts";

@@ -1,6 +1,7 @@
 import { freemem } from "node:os";
 import { performance } from "node:perf_hooks";
-import type { Engine, Executable, Graph, Store } from "../engine/engine.ts";
+import type { Graph } from "../compile/graph.ts";
+import type { Engine, Executable, Store } from "../engine/engine.ts";
 import type { ResNet } from "../models/resnet.ts";
 import { Variables } from "../nn/scope.ts";
 import { sizeOf } from "../tensor/tensor.ts";

@@ -50,3 +50,9 @@ export function showShape(shape: Shape): string {
 export function sameShape(a: Shape, b: Shape): boolean {
   return a.length === b.length && a.every((length, axis) => length === b[axis]);
 }
+
+/** @throws Error when the tensor is something else. */
+export function variableOf(tensor: Tensor): Variable {
+  if (tensor.source.kind !== "variable") throw new Error(`${tensor.label || "tensor"} is not a variable`);
+  return tensor.source.variable;
+}

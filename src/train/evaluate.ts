@@ -1,5 +1,6 @@
+import type { Graph } from "../compile/graph.ts";
 import type { Loader } from "../data/loader.ts";
-import type { Executable, Graph, Store } from "../engine/engine.ts";
+import type { Executable, Store } from "../engine/engine.ts";
 import { evaluationOf, predictedClasses } from "./metrics.ts";
 import { throttle } from "./pace.ts";
 import type { Evaluation, RunProgress } from "./types.ts";

@@ -1,5 +1,5 @@
 import { gradient } from "../autodiff/gradient.ts";
-import type { Graph } from "../engine/engine.ts";
+import type { Graph } from "../compile/graph.ts";
 import { type BuildOptions, buildModel } from "../models/build.ts";
 import type { ResNet } from "../models/resnet.ts";
 import type { Variables } from "../nn/scope.ts";

@@ -1,7 +1,7 @@
 import { readdirSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import { Random } from "../../src/data/random.ts";
 import type { Op } from "../../src/ops/op.ts";
+import { Random } from "../../src/random/random.ts";
 import { ShapeError } from "../../src/tensor/errors.ts";
 import { input } from "../../src/tensor/tensor.ts";
 import { bitDifference, expectNone } from "../support/compare.ts";

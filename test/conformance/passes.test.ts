@@ -1,9 +1,9 @@
 import { describe, expect, test } from "vitest";
+import type { Graph } from "../../src/compile/graph.ts";
 import { optimize, passes } from "../../src/compile/passes/index.ts";
 import { rewrite } from "../../src/compile/rewrite.ts";
 import { schedule } from "../../src/compile/schedule.ts";
 import { createEngine } from "../../src/engine/create.ts";
-import type { Graph } from "../../src/engine/engine.ts";
 import { referenceEngine } from "../../src/engine/reference.ts";
 import { buildModel } from "../../src/models/build.ts";
 import { type ModelOptions, resolveModel } from "../../src/models/options.ts";

@@ -1,6 +1,5 @@
 import type { Engine } from "../../src/engine/engine.ts";
-import { variableOf } from "../../src/nn/scope.ts";
-import type { Shape } from "../../src/tensor/tensor.ts";
+import { type Shape, variableOf } from "../../src/tensor/tensor.ts";
 import { difference } from "../support/compare.ts";
 import {
   applied,

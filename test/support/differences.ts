@@ -1,5 +1,5 @@
 import { gradient } from "../../src/autodiff/gradient.ts";
-import { Random } from "../../src/data/random.ts";
+import { Random } from "../../src/random/random.ts";
 import { input, sizeOf, type Tensor } from "../../src/tensor/tensor.ts";
 import { magnitude } from "./compare.ts";
 import { evaluate } from "./evaluate.ts";

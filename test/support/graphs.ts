@@ -1,4 +1,5 @@
-import type { Engine, Graph } from "../../src/engine/engine.ts";
+import type { Graph } from "../../src/compile/graph.ts";
+import type { Engine } from "../../src/engine/engine.ts";
 import type { Variables } from "../../src/nn/scope.ts";
 import type { Shape, Tensor } from "../../src/tensor/tensor.ts";
 import { bitDifference, difference } from "./compare.ts";

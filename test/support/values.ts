@@ -1,4 +1,4 @@
-import { Random } from "../../src/data/random.ts";
+import { Random } from "../../src/random/random.ts";
 import { type Shape, sizeOf } from "../../src/tensor/tensor.ts";
 
 /** Makes an operand's values; equal for equal shape and `seed`. */

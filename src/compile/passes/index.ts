@@ -1,4 +1,4 @@
-import type { Graph } from "../../engine/engine.ts";
+import type { Graph } from "../graph.ts";
 import { type Pass, rewrite } from "../rewrite.ts";
 import { foldBatchNorm } from "./fold-batch-norm.ts";
 

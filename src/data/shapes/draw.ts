@@ -1,4 +1,4 @@
-import type { Random } from "../random.ts";
+import type { Random } from "../../random/random.ts";
 import { halfTangent, OUTLINES, type Outline } from "./outlines.ts";
 import { type Placement, rasterize } from "./raster.ts";
 import { randomTexture, type Texture } from "./textures.ts";

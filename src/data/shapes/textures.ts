@@ -1,4 +1,4 @@
-import type { Random } from "../random.ts";
+import type { Random } from "../../random/random.ts";
 import { halfTangent } from "./outlines.ts";
 
 /** A pattern over the plane: from image coordinates (0 to 1 across the image) to a mixing share of 0 to 1. */

@@ -1,7 +1,7 @@
 import { z } from "zod";
+import { Random } from "../../random/random.ts";
 import { UserError } from "../../tensor/errors.ts";
 import type { Dataset, Split } from "../dataset.ts";
-import { Random } from "../random.ts";
 import { ShapePainter } from "../shapes/draw.ts";
 import { OUTLINES } from "../shapes/outlines.ts";
 import type { SourceSpec } from "../source.ts";

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { hashSeed, Random, threefry2x32 } from "../../../src/data/random.ts";
+import { hashSeed, Random, threefry2x32 } from "../../../src/random/random.ts";
 
 describe("Threefry-2x32-20", () => {
   // Known answers published with Random123 (kat_vectors); JAX tests against the same three.

@@ -1,9 +1,9 @@
 import { describe, expect, test } from "vitest";
-import { Random } from "../../../src/data/random.ts";
 import { type InitializationName, type Initializer, initializations } from "../../../src/nn/initializers.ts";
 import { conv, dense, torchBatchNorm } from "../../../src/nn/layers.ts";
-import { Scope, Variables, variableOf } from "../../../src/nn/scope.ts";
-import { input } from "../../../src/tensor/tensor.ts";
+import { Scope, Variables } from "../../../src/nn/scope.ts";
+import { Random } from "../../../src/random/random.ts";
+import { input, variableOf } from "../../../src/tensor/tensor.ts";
 
 const KERNEL = [96, 32, 3, 3];
 const MATRIX = [200, 400];

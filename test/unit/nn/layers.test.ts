@@ -1,10 +1,10 @@
 import { describe, expect, test } from "vitest";
 import { conv, dense, kerasBatchNorm, norm, torchBatchNorm } from "../../../src/nn/layers.ts";
-import { Scope, Variables, variableOf } from "../../../src/nn/scope.ts";
+import { Scope, Variables } from "../../../src/nn/scope.ts";
 import { conv2d } from "../../../src/ops/conv.ts";
 import { nodeOf } from "../../../src/ops/op.ts";
 import { ShapeError } from "../../../src/tensor/errors.ts";
-import { input } from "../../../src/tensor/tensor.ts";
+import { input, variableOf } from "../../../src/tensor/tensor.ts";
 
 const root = (training = true, variables = new Variables(1)) =>
   Scope.root(variables, { training, batchNorm: torchBatchNorm });

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
+import type { Graph } from "../../../src/compile/graph.ts";
 import { Loader } from "../../../src/data/loader.ts";
-import type { Graph, Store } from "../../../src/engine/engine.ts";
+import type { Store } from "../../../src/engine/engine.ts";
 import { evaluate, Programs } from "../../../src/train/evaluate.ts";
 import { figuresOf, meansOf } from "../../../src/train/figures.ts";
 import { addBatch, evaluationOf, noSums, predictedClasses } from "../../../src/train/metrics.ts";

@@ -2,13 +2,14 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { onTestFinished } from "vitest";
+import type { Values } from "../../../src/compile/graph.ts";
 import type { Dataset, Split } from "../../../src/data/dataset.ts";
-import { Random } from "../../../src/data/random.ts";
 import { allocateSplit, fingerprintOf } from "../../../src/data/split.ts";
-import type { Engine, Executable, Store, Values } from "../../../src/engine/engine.ts";
+import type { Engine, Executable, Store } from "../../../src/engine/engine.ts";
 import { referenceEngine } from "../../../src/engine/reference.ts";
 import { floatsOf, readSafetensors } from "../../../src/formats/safetensors.ts";
 import { resolveModel } from "../../../src/models/options.ts";
+import { Random } from "../../../src/random/random.ts";
 import { trainSchema } from "../../../src/train/options.ts";
 import type { RunProgress, RunSettings, TrainRequest } from "../../../src/train/types.ts";
 

@@ -1,7 +1,8 @@
 import { readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import type { Engine, Values } from "../../../src/engine/engine.ts";
+import type { Values } from "../../../src/compile/graph.ts";
+import type { Engine } from "../../../src/engine/engine.ts";
 import { referenceEngine } from "../../../src/engine/reference.ts";
 import { openSession } from "../../../src/train/session.ts";
 import { trainRun } from "../../../src/train/trainer.ts";

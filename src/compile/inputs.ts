@@ -1,6 +1,6 @@
 import { ShapeError } from "../tensor/errors.ts";
 import { type Shape, showShape, sizeOf, type Tensor } from "../tensor/tensor.ts";
-import type { Values } from "./engine.ts";
+import type { Values } from "./graph.ts";
 
 /** Inputs among the tensors of a graph, by name. */
 export function inputsOf(order: readonly Tensor[]): Map<string, Tensor> {
