@@ -4,12 +4,13 @@
 
 namespace atento {
 
-constexpr int kMaxOperands = 12;
+constexpr int kMaxOperands = 24;
 constexpr int kMaxPhases = 4;
 
 // How a kernel will go about one record, decided from its parameters alone: never from the number of threads,
 // so that results do not depend on it.
 struct Plan {
+  int operands = 0;                    // of a kernel whose table entry leaves it open
   int64_t lengths[kMaxOperands] = {};  // floats each operand must have at least
   int64_t shared = 0;                  // floats of workspace that all pieces of the record see
   int64_t local = 0;                   // floats of workspace of each thread
@@ -17,7 +18,7 @@ struct Plan {
   int pieces[kMaxPhases] = {1, 1, 1, 1};  // of each phase; in any order, on any thread
 };
 
-// One record at run time. Operands are the op's inputs, then its output.
+// One record at run time. Operands are the op's inputs, then its output, then what it computes along with it.
 struct Call {
   float* const* operands;
   const double* params;
@@ -25,10 +26,12 @@ struct Call {
   float* local;
 };
 
+constexpr int kAsPlanned = -1;
+
 struct Kernel {
   const char* name;
-  int operands;
-  int params;
+  int operands;  // kAsPlanned: the plan says, from the parameters
+  int params;    // kAsPlanned: the first parameter is their number
   bool (*plan)(const double* params, Plan& plan);  // false: parameters that make no sense
   void (*run)(const Call& call, int phase, int piece);
 };

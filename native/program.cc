@@ -74,13 +74,20 @@ std::string Program::load(std::shared_ptr<Arena> arena, const double* code, int6
     if (index < 0 || index >= arena_->kernels.count) return where + ": no kernel " + std::to_string(index);
     Record record{&arena_->kernels.kernels[index], {}, {}, {}, 0};
     const std::string what = where + " (" + record.kernel->name + ")";
-    const int64_t need = 3 + 2 * record.kernel->operands + record.kernel->params;
-    if (at + need > length) return what + ": code ends early";
-    if (code[at + 1] != record.kernel->operands) return what + ": wrong number of operands";
-    if (code[at + 2 + 2 * record.kernel->operands] != record.kernel->params) return what + ": wrong number of parameters";
-    record.params.assign(code + at + need - record.kernel->params, code + at + need);
+    if (at + 2 > length) return what + ": code ends early";
+    const int64_t operands = static_cast<int64_t>(code[at + 1]), last = at + 2 + 2 * operands;
+    if (operands < 0 || operands > kMaxOperands || last + 1 > length) return what + ": code ends early";
+    const int64_t params = static_cast<int64_t>(code[last]), need = 3 + 2 * operands + params;
+    if (params < 1 || at + need > length) return what + ": code ends early";
+    record.params.assign(code + last + 1, code + at + need);
+    if (params != (record.kernel->params == kAsPlanned ? record.params[0] : record.kernel->params)) {
+      return what + ": wrong number of parameters";
+    }
     if (!record.kernel->plan(record.params.data(), record.plan)) return what + ": parameters do not fit together";
-    for (int k = 0; k < record.kernel->operands; ++k) {
+    if (operands != (record.kernel->operands == kAsPlanned ? record.plan.operands : record.kernel->operands)) {
+      return what + ": wrong number of operands";
+    }
+    for (int k = 0; k < operands; ++k) {
       const int64_t offset = static_cast<int64_t>(code[at + 2 + 2 * k]), floats = static_cast<int64_t>(code[at + 3 + 2 * k]);
       if (offset < 0 || floats < record.plan.lengths[k] || offset + floats > end ||
           (offset < arena_->variables.size() && offset + floats > arena_->variables.size())) {

@@ -1,7 +1,7 @@
 // Convolution and its input gradient, channels last: direct, from the source itself, block by block, with no
 // im2col, no transposition and no padding.
 #pragma once
-#include "simd.h"
+#include "epilogue.h"
 
 namespace atento {
 namespace ATENTO_ISA {
@@ -38,15 +38,7 @@ struct Correlation {
   const float* panels;                // [Co/NR][TH][TW][C][NR]
   int64_t Co;
   float* target; int64_t image, row, pixel;  // strides of the target grid
-  const float* affine;                // [2,Co] scale and shift of each output channel, or null
-  const float* residual;              // added to the result, laid out as the target, or null
-  bool relu;
-};
-
-// What is done to a tile before it is stored, from its first output channel on.
-struct Epilogue {
-  const float *scale, *shift, *residual;
-  bool relu;
+  const Epilogue* epilogue;           // or null
 };
 
 // How a correlation is cut: into blocks of whole images, or of rows of one image, whose source stays in the
@@ -97,7 +89,7 @@ INLINE int64_t block_workspace(const Blocks& b, int64_t GW, int64_t TH, int64_t 
 // side by side in the source.
 template <int M, int NV>
 static void tile(int64_t TH, int64_t run, int64_t line, const float* source, const int64_t* from, const float* panel,
-                 int64_t panel_line, float* target, const int64_t* to, int64_t channels, const Epilogue* e) {
+                 int64_t panel_line, float* target, const int64_t* to, int64_t channels) {
   V c[M][NV];
 #pragma GCC unroll 16
   for (int i = 0; i < M; ++i)
@@ -126,18 +118,6 @@ static void tile(int64_t TH, int64_t run, int64_t line, const float* source, con
     }
   }
   if (channels == NV * L) {
-    if (e) {
-#pragma GCC unroll 2
-      for (int v = 0; v < NV; ++v) {
-        const V scale = load(e->scale + v * L), shift = load(e->shift + v * L);
-#pragma GCC unroll 16
-        for (int i = 0; i < M; ++i) {
-          V y = c[i][v] * scale + shift;
-          if (e->residual) y += load(e->residual + to[i] + v * L);
-          c[i][v] = e->relu ? (y < V{} ? V{} : y) : y;
-        }
-      }
-    }
 #pragma GCC unroll 16
     for (int i = 0; i < M; ++i)
 #pragma GCC unroll 2
@@ -149,19 +129,12 @@ static void tile(int64_t TH, int64_t run, int64_t line, const float* source, con
     float rest[NV * L];
 #pragma GCC unroll 2
     for (int v = 0; v < NV; ++v) store(rest + v * L, c[i][v]);
-    for (int64_t k = 0; k < channels; ++k) {
-      float y = rest[k];
-      if (e) {
-        y = y * e->scale[k] + e->shift[k] + (e->residual ? e->residual[to[i] + k] : 0.0f);
-        if (e->relu) y = y < 0 ? 0.0f : y;
-      }
-      target[to[i] + k] = y;
-    }
+    for (int64_t k = 0; k < channels; ++k) target[to[i] + k] = rest[k];
   }
 }
 
 using Tile = void (*)(int64_t, int64_t, int64_t, const float*, const int64_t*, const float*, int64_t, float*,
-                      const int64_t*, int64_t, const Epilogue*);
+                      const int64_t*, int64_t);
 
 template <int NV>
 INLINE Tile tile_of(int64_t m) {
@@ -195,6 +168,14 @@ INLINE Segment segment(int64_t begin, int64_t end, int64_t step, int64_t origin,
   while (stop < end && window(stop).begin == w.begin && window(stop).end == w.end) ++stop;
   return {begin, stop, w.begin, w.end - w.begin};
 }
+
+// Places of a tile's pixels in a small array of full or half panels.
+struct SideBySide {
+  int64_t at[MR]{}, half[MR]{};
+  constexpr SideBySide() {
+    for (int i = 0; i < MR; ++i) at[i] = i * NR, half[i] = i * L;
+  }
+};
 
 // All results of one block for one group of output channels.
 static void correlate(const Correlation& g, const Blocks& b, int64_t piece, float* workspace) {
@@ -231,12 +212,16 @@ static void correlate(const Correlation& g, const Blocks& b, int64_t piece, floa
       starts[i * widths + j + 1] = q;
     }
 
+  float results[MR * NR];
+  static constexpr SideBySide side_by_side{};
+  if (g.epilogue && g.epilogue->sums != Sums::none) {
+    for (int half = 0; half < 2; ++half)
+      for (int64_t c = group.begin * NR; c < min(g.Co, group.end * NR); ++c) g.epilogue->totals[half * g.Co + c] = 0;
+  }
   const int64_t depth = g.TH * g.TW * g.C;
   for (int64_t c = group.begin * NR; c < min(g.Co, group.end * NR); c += NR) {
     const float* panel = g.panels + depth * c;
     const int64_t width = panel_width(g.Co, c), channels = min(width, g.Co - c);
-    Epilogue epilogue{};
-    if (g.affine) epilogue = {g.affine + c, g.affine + g.Co + c, g.residual ? g.residual + c : nullptr, g.relu};
     for (int64_t s = 0; s < heights * widths; ++s) {
       const Segment &row = rows[s / widths], &column = columns[s % widths];
       const float* weight = panel + (row.first * g.TW + column.first) * g.C * width;
@@ -244,8 +229,16 @@ static void correlate(const Correlation& g, const Blocks& b, int64_t piece, floa
       for (int64_t t = 0; t < tiles; ++t) {
         const int64_t m0 = starts[s] + pixels * t / tiles, m = starts[s] + pixels * (t + 1) / tiles - m0;
         const Tile f = width == NR ? tile_of<2>(m) : tile_of<1>(m);
-        f(row.taps, column.taps * g.C, line, g.source, from + m0, weight, g.TW * g.C * width, g.target + c, to + m0,
-          channels, g.affine ? &epilogue : nullptr);
+        const auto compute = [&](float* target, const int64_t* at, int64_t stored) {
+          f(row.taps, column.taps * g.C, line, g.source, from + m0, weight, g.TW * g.C * width, target, at, stored);
+        };
+        if (!g.epilogue) {
+          compute(g.target + c, to + m0, channels);
+          continue;
+        }
+        prefetch(*g.epilogue, g.target, to + m0, m, c);
+        compute(results, width == NR ? side_by_side.at : side_by_side.half, width);
+        finish(*g.epilogue, results, width, g.target, to + m0, m, c, channels);
       }
     }
   }
@@ -262,65 +255,81 @@ INLINE Blocks forward_blocks(const ConvDims& d) {
   return cut(d.N, d.IC, d.IH, d.IW, d.OH, d.SH, d.KH, d.OC);
 }
 
+// Parts of the shared workspace: packed weights, totals of the blocks' sums, a rate for each channel.
+struct Shared {
+  int64_t totals, rates, floats;
+};
+
+INLINE Shared shared_parts(int64_t panels, int64_t blocks, int64_t channels, bool sums, bool norm) {
+  const int64_t totals = round_up(panels, 16), rates = totals + (sums ? 4 * blocks * channels : 0);
+  return {totals, rates, rates + (norm ? channels : 0)};
+}
+
+INLINE Shared forward_shared(const ConvDims& d, const Blocks& b, bool statistics) {
+  return shared_parts(panels_size(d.KH * d.KW * d.IC, d.OC), b.count, d.OC, statistics, false);
+}
+
+// What follows the convolution; operands: x, w, affine [2,OC] if asked for, residual if asked for, y, statistics
+// [2,OC] if asked for.
+struct ForwardParts {
+  bool affine, residual, relu, statistics;
+  int y() const { return 2 + affine + residual; }
+  bool any() const { return affine || residual || relu || statistics; }
+};
+
+INLINE ForwardParts forward_parts(const double* p) {
+  const int flags = static_cast<int>(p[13]);
+  return {(flags & 1) != 0, (flags & 2) != 0, (flags & 4) != 0, (flags & 8) != 0};
+}
+
 static bool conv2d_plan(const double* p, Plan& plan) {
   const ConvDims d = conv_dims(p);
   if (!conv_dims_fit(d)) return false;
+  const ForwardParts parts = forward_parts(p);
   const Blocks b = forward_blocks(d);
+  plan.operands = parts.y() + 1 + parts.statistics;
   plan.lengths[0] = d.N * image_x(d);
   plan.lengths[1] = weights(d);
-  plan.lengths[2] = d.N * image_y(d);
-  plan.shared = panels_size(d.KH * d.KW * d.IC, d.OC);
+  if (parts.affine) plan.lengths[2] = 2 * d.OC;
+  if (parts.residual) plan.lengths[parts.y() - 1] = d.N * image_y(d);
+  plan.lengths[parts.y()] = d.N * image_y(d);
+  if (parts.statistics) plan.lengths[parts.y() + 1] = 2 * d.OC;
+  plan.shared = forward_shared(d, b, parts.statistics).floats;
   plan.local = block_workspace(b, d.OW, d.KH, d.KW);
-  plan.phases = 2;
+  plan.phases = 2 + parts.statistics;
   plan.pieces[0] = static_cast<int>(ceil_div(d.OC, NR));
   plan.pieces[1] = static_cast<int>(b.pieces());
   return true;
 }
 
-// `affine` and `residual` as in Correlation; y is the last operand
-INLINE void forward(const Call& call, int phase, int piece, const float* affine, const float* residual, float* y, bool relu) {
-  const ConvDims d = conv_dims(call.params);
-  const int64_t depth = d.KH * d.KW * d.IC;
-  if (phase == 0) {
-    const int64_t c = static_cast<int64_t>(piece) * NR, width = panel_width(d.OC, c), channels = min(width, d.OC - c);
-    const float* w = call.operands[1] + c;
-    float* panel = call.shared + depth * c;
-    for (int64_t k = 0; k < depth; ++k, w += d.OC, panel += width) {
-      copy(panel, w, channels);
-      clear(panel + channels, width - channels);
-    }
-    return;
+INLINE void pack_weights(const ConvDims& d, const float* weight, float* shared, int64_t c) {
+  const int64_t depth = d.KH * d.KW * d.IC, width = panel_width(d.OC, c), channels = min(width, d.OC - c);
+  const float* w = weight + c;
+  float* panel = shared + depth * c;
+  for (int64_t k = 0; k < depth; ++k, w += d.OC, panel += width) {
+    copy(panel, w, channels);
+    clear(panel + channels, width - channels);
   }
-  const Correlation g{d.N, call.operands[0], d.IH, d.IW, d.IC, d.OH, d.OW, d.SH, d.SW, -d.PH, -d.PW, d.KH, d.KW,
-                      call.shared, d.OC, y, image_y(d), d.OW * d.OC, d.OC, affine, residual, relu};
-  correlate(g, forward_blocks(d), piece, call.local);
 }
 
 static void conv2d_run(const Call& call, int phase, int piece) {
-  forward(call, phase, piece, nullptr, nullptr, call.operands[2], false);
-}
-
-// x, w, affine [2,OC] → y = relu?(conv(x, w)·scale + shift); one parameter more: relu
-static bool conv2d_affine_plan(const double* p, Plan& plan) {
-  if (!conv2d_plan(p, plan)) return false;
-  plan.lengths[3] = plan.lengths[2];
-  plan.lengths[2] = 2 * conv_dims(p).OC;
-  return true;
-}
-
-static void conv2d_affine_run(const Call& call, int phase, int piece) {
-  forward(call, phase, piece, call.operands[2], nullptr, call.operands[3], call.params[13] != 0);
-}
-
-// x, w, affine [2,OC], residual → y = relu?(conv(x, w)·scale + shift + residual)
-static bool conv2d_affine_add_plan(const double* p, Plan& plan) {
-  if (!conv2d_affine_plan(p, plan)) return false;
-  plan.lengths[4] = plan.lengths[3];
-  return true;
-}
-
-static void conv2d_affine_add_run(const Call& call, int phase, int piece) {
-  forward(call, phase, piece, call.operands[2], call.operands[3], call.operands[4], call.params[13] != 0);
+  const ConvDims d = conv_dims(call.params);
+  if (phase == 0) return pack_weights(d, call.operands[1], call.shared, static_cast<int64_t>(piece) * NR);
+  const ForwardParts parts = forward_parts(call.params);
+  const Blocks b = forward_blocks(d);
+  double* totals = reinterpret_cast<double*>(call.shared + forward_shared(d, b, parts.statistics).totals);
+  if (phase == 2) return statistics_of(totals, b.count, d.OC, d.N * d.OH * d.OW, call.operands[parts.y() + 1]);
+  Epilogue e{};
+  if (parts.affine) e.scale = call.operands[2], e.shift = e.scale + d.OC;
+  if (parts.residual) e.residual = call.operands[parts.y() - 1];
+  e.relu = parts.relu;
+  e.sums = parts.statistics ? Sums::statistics : Sums::none;
+  e.totals = totals + piece / b.groups * 2 * d.OC;
+  e.C = d.OC;
+  const Correlation g{d.N, call.operands[0], d.IH, d.IW, d.IC, d.OH, d.OW, d.SH, d.SW, -d.PH, -d.PW, d.KH, d.KW,
+                      call.shared, d.OC, call.operands[parts.y()], image_y(d), d.OW * d.OC, d.OC,
+                      parts.any() ? &e : nullptr};
+  correlate(g, b, piece, call.local);
 }
 
 // ---- input gradient: dy [N,OH,OW,OC], w [KH,KW,IC,OC] → dx [N,IH,IW,IC]
@@ -343,48 +352,77 @@ INLINE Blocks residue_blocks(const ConvDims& d, const Residue& h) {
   return cut(d.N, d.OC, d.OH, d.OW, h.count, 1, h.taps, d.IC);
 }
 
-// Visits the residues that have both positions and taps, with the panels and pieces that come before each.
+// Visits the residues that have both positions and taps, with the panels, blocks and pieces that come before each.
+struct Before {
+  int64_t panels, blocks, pieces;
+};
+
 template <class F>
-INLINE void for_each_residue(const ConvDims& d, F visit) {
-  int64_t panels = 0, pieces = 0;
+INLINE Before for_each_residue(const ConvDims& d, F visit) {
+  Before before{};
   for (int64_t rh = 0; rh < d.SH; ++rh)
     for (int64_t rw = 0; rw < d.SW; ++rw) {
       const Residue h = residue(rh, d.IH, d.KH, d.SH, d.PH), w = residue(rw, d.IW, d.KW, d.SW, d.PW);
       if (h.count == 0 || w.count == 0 || h.taps == 0 || w.taps == 0) continue;
-      visit(rh, rw, h, w, panels, pieces);
-      panels += panels_size(h.taps * w.taps * d.OC, d.IC);
-      pieces += residue_blocks(d, h).pieces();
+      const Blocks b = residue_blocks(d, h);
+      visit(rh, rw, h, w, before);
+      before.panels += panels_size(h.taps * w.taps * d.OC, d.IC);
+      before.blocks += b.count;
+      before.pieces += b.pieces();
     }
+  return before;
 }
 
 // Positions no tap reaches exist where the stride exceeds the kernel, or the window stops short of the end.
 INLINE bool leaves_gaps(const ConvDims& d) { return d.SH > d.KH || d.SW > d.KW; }
 
+// What follows; operands: dy, w, residual if asked for, mask if asked for, x and statistics [2,IC] for `norm` or
+// `sums`, γ and β [IC] for `norm`, dx, sums [2,IC] if asked for. `norm`: the mask is that of ReLU over the batch
+// normalisation of x. Gaps get none of it, so it is refused where they exist.
+struct InputGradParts {
+  bool residual, mask, norm, sums;
+  bool x() const { return norm || sums; }
+  int at_mask() const { return 2 + residual; }
+  int at_x() const { return at_mask() + mask; }
+  int at_gamma() const { return at_x() + 2 * x(); }
+  int dx() const { return at_gamma() + 2 * norm; }
+  bool any() const { return residual || mask || norm || sums; }
+};
+
+INLINE InputGradParts input_grad_parts(const double* p) {
+  const int flags = static_cast<int>(p[13]);
+  return {(flags & 1) != 0, (flags & 2) != 0, (flags & 4) != 0, (flags & 8) != 0};
+}
+
 static bool conv2d_input_grad_plan(const double* p, Plan& plan) {
   const ConvDims d = conv_dims(p);
   if (!conv_dims_fit(d)) return false;
+  const InputGradParts parts = input_grad_parts(p);
+  if (parts.any() && leaves_gaps(d)) return false;
+  plan.operands = parts.dx() + 1 + parts.sums;
   plan.lengths[0] = d.N * image_y(d);
   plan.lengths[1] = weights(d);
-  plan.lengths[2] = d.N * image_x(d);
-  int64_t pieces = 0, panels = 0, local = 0;
-  for_each_residue(d, [&](int64_t, int64_t, const Residue& h, const Residue& w, int64_t, int64_t) {
-    const Blocks b = residue_blocks(d, h);
-    pieces += b.pieces();
-    panels += panels_size(h.taps * w.taps * d.OC, d.IC);
-    local = max(local, block_workspace(b, w.count, h.taps, w.taps));
+  for (int k = 2; k < parts.dx(); ++k) plan.lengths[k] = d.N * image_x(d);
+  if (parts.x()) plan.lengths[parts.at_x() + 1] = 2 * d.IC;
+  if (parts.norm) plan.lengths[parts.at_gamma()] = plan.lengths[parts.at_gamma() + 1] = d.IC;
+  plan.lengths[parts.dx()] = d.N * image_x(d);
+  if (parts.sums) plan.lengths[parts.dx() + 1] = 2 * d.IC;
+  int64_t local = 0;
+  const Before all = for_each_residue(d, [&](int64_t, int64_t, const Residue& h, const Residue& w, const Before&) {
+    local = max(local, block_workspace(residue_blocks(d, h), w.count, h.taps, w.taps));
   });
-  plan.shared = panels;
+  plan.shared = shared_parts(all.panels, all.blocks, d.IC, parts.sums, parts.norm).floats;
   plan.local = local;
-  plan.phases = 2;
+  plan.phases = 2 + parts.sums;
   plan.pieces[0] = static_cast<int>(ceil_div(d.IC, NR) + (leaves_gaps(d) ? d.N : 0));
-  plan.pieces[1] = static_cast<int>(pieces);
+  plan.pieces[1] = static_cast<int>(all.pieces);
   return true;
 }
 
 static void pack_transposed(const ConvDims& d, const float* weight, float* shared, int64_t c) {
   const int64_t width = panel_width(d.IC, c), channels = min(width, d.IC - c);
-  for_each_residue(d, [&](int64_t rh, int64_t rw, const Residue& h, const Residue& w, int64_t panels, int64_t) {
-    float* panel = shared + panels + h.taps * w.taps * d.OC * c;
+  for_each_residue(d, [&](int64_t rh, int64_t rw, const Residue& h, const Residue& w, const Before& before) {
+    float* panel = shared + before.panels + h.taps * w.taps * d.OC * c;
     for (int64_t th = h.taps - 1; th >= 0; --th)
       for (int64_t tw = w.taps - 1; tw >= 0; --tw) {
         const float* from = weight + (((rh + d.SH * th) * d.KW + rw + d.SW * tw) * d.IC + c) * d.OC;
@@ -398,19 +436,40 @@ static void pack_transposed(const ConvDims& d, const float* weight, float* share
 
 static void conv2d_input_grad_run(const Call& call, int phase, int piece) {
   const ConvDims d = conv_dims(call.params);
+  const InputGradParts parts = input_grad_parts(call.params);
+  const Before all = for_each_residue(d, [](int64_t, int64_t, const Residue&, const Residue&, const Before&) {});
+  const Shared shared = shared_parts(all.panels, all.blocks, d.IC, parts.sums, parts.norm);
+  double* totals = reinterpret_cast<double*>(call.shared + shared.totals);
+  const float* statistics = parts.x() ? call.operands[parts.at_x() + 1] : nullptr;
+  float* dx = call.operands[parts.dx()];
   if (phase == 0) {
     const int64_t packs = ceil_div(d.IC, NR);
+    if (piece == 0 && parts.norm) {
+      const float eps = static_cast<float>(call.params[14]);
+      norm_rates(statistics, call.operands[parts.at_gamma()], eps, d.IC, call.shared + shared.rates);
+    }
     if (piece < packs) return pack_transposed(d, call.operands[1], call.shared, static_cast<int64_t>(piece) * NR);
-    return clear(call.operands[2] + (piece - packs) * image_x(d), image_x(d));
+    return clear(dx + (piece - packs) * image_x(d), image_x(d));
   }
-  for_each_residue(d, [&](int64_t, int64_t, const Residue& h, const Residue& w, int64_t panels, int64_t pieces) {
+  if (phase == 2) {
+    return gradient_sums_of(totals, all.blocks, d.IC, statistics, call.params[14], call.operands[parts.dx() + 1]);
+  }
+  for_each_residue(d, [&](int64_t, int64_t, const Residue& h, const Residue& w, const Before& before) {
     const Blocks b = residue_blocks(d, h);
-    if (piece < pieces || piece >= pieces + b.pieces()) return;
+    if (piece < before.pieces || piece >= before.pieces + b.pieces()) return;
+    const int64_t first = (h.first * d.IW + w.first) * d.IC;
+    Epilogue e{};
+    if (parts.residual) e.residual = call.operands[2] + first;
+    if (parts.mask) e.mask = call.operands[parts.at_mask()] + first;
+    if (parts.x()) e.x = call.operands[parts.at_x()] + first, e.mean = statistics;
+    if (parts.norm) e.rate = call.shared + shared.rates, e.beta = call.operands[parts.at_gamma() + 1];
+    e.sums = parts.sums ? Sums::gradient : Sums::none;
+    e.totals = totals + (before.blocks + (piece - before.pieces) / b.groups) * 2 * d.IC;
+    e.C = d.IC;
     const Correlation g{d.N, call.operands[0], d.OH, d.OW, d.OC, h.count, w.count, 1, 1, h.origin, w.origin, h.taps,
-                        w.taps, call.shared + panels, d.IC,
-                        call.operands[2] + (h.first * d.IW + w.first) * d.IC, image_x(d), d.SH * d.IW * d.IC,
-                        d.SW * d.IC, nullptr, nullptr, false};
-    correlate(g, b, piece - pieces, call.local);
+                        w.taps, call.shared + before.panels, d.IC, dx + first, image_x(d), d.SH * d.IW * d.IC,
+                        d.SW * d.IC, parts.any() ? &e : nullptr};
+    correlate(g, b, piece - before.pieces, call.local);
   });
 }
 

@@ -8,11 +8,9 @@ namespace ATENTO_ISA {
 
 static const Kernel kernels[] = {
     // name, operands, parameters, plan, run
-    {"conv2d", 3, 13, conv2d_plan, conv2d_run},
-    {"conv2d_affine", 4, 14, conv2d_affine_plan, conv2d_affine_run},
-    {"conv2d_affine_add", 5, 14, conv2d_affine_add_plan, conv2d_affine_add_run},
-    {"conv2d_input_grad", 3, 13, conv2d_input_grad_plan, conv2d_input_grad_run},
-    {"conv2d_weight_grad", 3, 13, conv2d_weight_grad_plan, conv2d_weight_grad_run},
+    {"conv2d", kAsPlanned, 14, conv2d_plan, conv2d_run},
+    {"conv2d_input_grad", kAsPlanned, 15, conv2d_input_grad_plan, conv2d_input_grad_run},
+    {"conv2d_weight_grad", kAsPlanned, 15, conv2d_weight_grad_plan, conv2d_weight_grad_run},
     {"channel_conv", 3, 4, channel_conv_plan, channel_conv_run},
     {"channel_conv_weight_grad", 3, 4, channel_conv_weight_grad_plan, channel_conv_weight_grad_run},
     {"batch_statistics", 2, 2, batch_statistics_plan, batch_statistics_run},

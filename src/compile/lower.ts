@@ -62,29 +62,44 @@ export function lower(
   };
   const placed = (tensors: Iterable<[string, Tensor]>) =>
     new Map([...tensors].map(([name, tensor]) => [name, { tensor, place: place(tensor) }]));
+  const along = new Map<Tensor, Tensor[]>();
+  for (const x of order) {
+    const producer = producerOf(x);
+    if (producer) along.set(producer, [...(along.get(producer) ?? []), x]);
+  }
   return {
-    records: order.flatMap((x) => recordOf(x, place)),
+    records: order.flatMap((x) => recordOf(x, along.get(x) ?? [], place)),
     inputs: placed(inputsOf(order)),
     outputs: placed(Object.entries(graph.outputs)),
     scratchFloats: plan.total,
   };
 }
 
-function recordOf(x: Tensor, place: (x: Tensor) => Place): ProgramRecord[] {
+function recordOf(x: Tensor, along: readonly Tensor[], place: (x: Tensor) => Place): ProgramRecord[] {
   const node = nodeOf(x);
   if (!node) return [];
   const call = node.op.native(node);
-  if ("alias" in call) return [];
-  const operands = (node.op.writes ? node.inputs : [...node.inputs, x]).map(place);
+  if (!("kernel" in call)) return [];
+  const operands = (node.op.writes ? node.inputs : [...node.inputs, x, ...along]).map(place);
   const multiplyAdds = node.op.multiplyAdds?.(node) ?? 0;
   return [{ kernel: call.kernel, label: x.label, operands, params: call.params, multiplyAdds }];
 }
+
+/** The tensor whose record computes this one along with it. */
+function producerOf(x: Tensor): Tensor | undefined {
+  const node = nodeOf(x);
+  const call = node?.op.native(node);
+  return call && "along" in call ? node?.inputs[call.along] : undefined;
+}
+
+/** What is read at a tensor's own place in the order: what is computed along with another was read there. */
+const read = (x: Tensor): readonly Tensor[] => (producerOf(x) ? [] : (nodeOf(x)?.inputs ?? []));
 
 /** Views share the memory of what they look at; an op may work in place when its input is not needed afterwards. */
 function assignHomes(graph: Graph, order: readonly Tensor[]): Map<Tensor, Home> {
   const homes = new Map<Tensor, Home>();
   const kept = new Set(Object.values(graph.outputs).map((x) => x));
-  const uses = lastUses(order);
+  const uses = lastUses(order, read);
   const lastOfRoot = new Map<Tensor, number>();
   order.forEach((x) => {
     const home = viewed(x, homes) ?? { root: x, offset: 0 };
@@ -100,7 +115,7 @@ function assignHomes(graph: Graph, order: readonly Tensor[]): Map<Tensor, Home> 
   order.forEach((x, position) => {
     const node = nodeOf(x);
     if (!node?.op.inPlace || homes.get(x)!.root !== x) return;
-    for (const source of node.op.inPlace.map((k) => node.inputs[k])) {
+    for (const source of node.op.inPlace.flatMap((k) => node.inputs[k] ?? [])) {
       const root = resolve(homes.get(source)!.root);
       const free = root.source.kind === "op" && lastOfRoot.get(root) === position;
       const same = source.layout === x.layout && sameShape(source.shape, x.shape);
@@ -128,13 +143,14 @@ function lifetimesOf(
   order: readonly Tensor[],
   homes: ReadonlyMap<Tensor, Home>,
 ): Map<Tensor, Lifetime> {
-  const uses = lastUses(order);
+  const uses = lastUses(order, read);
   const kept = new Set(Object.values(graph.outputs));
   const lifetimes = new Map<Tensor, { floats: number; first: number; last: number }>();
+  const positions = new Map(order.map((x, position) => [x, position]));
   order.forEach((x, position) => {
     const { root } = homes.get(x)!;
     // inputs are written before the first record
-    const first = x.source.kind === "input" ? -1 : position;
+    const first = x.source.kind === "input" ? -1 : positions.get(producerOf(x) ?? x)!;
     const last = kept.has(x) ? order.length : (uses.get(x) ?? position);
     const known = lifetimes.get(root);
     if (!known) lifetimes.set(root, { floats: sizeOf(root.shape), first, last });

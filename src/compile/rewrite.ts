@@ -5,8 +5,12 @@ import type { Graph } from "./graph.ts";
 
 export type OpNode = Node & { readonly op: Op };
 
-/** What a rule may know: the node, its inputs already rewritten, and who else reads a tensor. */
+/** What a rule may know: the node, its inputs already rewritten, and who reads a tensor. */
 export interface Place extends OpNode {
+  /** Applications that read this one, as they were before the pass. */
+  readonly readers: readonly OpNode[];
+  /** What stands in for a tensor of the old graph, where the pass has been there. */
+  now(old: Tensor): Tensor | undefined;
   /** The node behind an input when it is an application of this op and nobody else reads it. */
   only<A>(input: Tensor, op: Op<A>): (Node<A> & { readonly op: Op }) | undefined;
 }
@@ -19,23 +23,31 @@ export interface Pass {
   readonly name: string;
   /** What it does, for people who read programs. */
   readonly summary: string;
-  readonly rule: Rule;
+  /** The rule for one graph: it may remember what it has seen there. */
+  begin(): Rule;
 }
 
-export function rewrite(graph: Graph, { rule }: Pass): Graph {
+export function rewrite(graph: Graph, pass: Pass): Graph {
+  const rule = pass.begin();
   const roots = [...Object.values(graph.outputs), ...graph.effects];
   const order = topologicalOrder(roots);
-  const readers = new Map<Tensor, number>();
-  const count = (x: Tensor) => readers.set(x, (readers.get(x) ?? 0) + 1);
+  const readers = new Map<Tensor, OpNode[]>();
+  const counts = new Map<Tensor, number>();
+  const count = (x: Tensor) => counts.set(x, (counts.get(x) ?? 0) + 1);
   for (const root of roots) count(root);
-  for (const x of order) nodeOf(x)?.inputs.forEach(count);
+  for (const node of order.flatMap((x) => nodeOf(x) ?? [])) {
+    for (const x of node.inputs) {
+      count(x);
+      readers.set(x, [...(readers.get(x) ?? []), node]);
+    }
+  }
 
   const replaced = new Map<Tensor, Tensor>();
   const reads = new Map<Tensor, number>(); // of the new tensors
   for (const x of order) {
-    const y = rewritten(x, replaced, reads, rule);
+    const y = rewritten(x, replaced, reads, readers.get(x) ?? [], rule);
     replaced.set(x, y);
-    reads.set(y, Math.max(reads.get(y) ?? 0, readers.get(x) ?? 0));
+    reads.set(y, (reads.get(y) ?? 0) + (counts.get(x) ?? 0));
   }
   const at = (x: Tensor) => replaced.get(x)!;
   return {
@@ -48,6 +60,7 @@ function rewritten(
   x: Tensor,
   replaced: ReadonlyMap<Tensor, Tensor>,
   reads: ReadonlyMap<Tensor, number>,
+  readers: readonly OpNode[],
   rule: Rule,
 ): Tensor {
   const node = nodeOf(x);
@@ -62,7 +75,7 @@ function rewritten(
     if (source?.op.name !== op.name || reads.get(input) !== 1) return undefined;
     return source as ReturnType<Place["only"]> as never;
   };
-  const result = rule({ ...node, inputs, output, only }) ?? output;
+  const result = rule({ ...node, inputs, output, only, readers, now: (old) => replaced.get(old) }) ?? output;
   result.label ||= x.label;
   return result;
 }

@@ -26,11 +26,16 @@ export function schedule(graph: Graph): Tensor[] {
   return topologicalOrder(roots, before);
 }
 
+const inputsOf = (tensor: Tensor): readonly Tensor[] => nodeOf(tensor)?.inputs ?? [];
+
 /** Position of the last tensor in `order` that reads each tensor. */
-export function lastUses(order: readonly Tensor[]): Map<Tensor, number> {
+export function lastUses(
+  order: readonly Tensor[],
+  read: (tensor: Tensor) => readonly Tensor[] = inputsOf,
+): Map<Tensor, number> {
   const last = new Map<Tensor, number>();
   order.forEach((tensor, position) => {
-    for (const x of nodeOf(tensor)?.inputs ?? []) last.set(x, position);
+    for (const x of read(tensor)) last.set(x, position);
   });
   return last;
 }

@@ -13,7 +13,7 @@ type ConvAttrs = Pick<Window2d, "stride" | "padding">;
 
 const windowOf = (w: Shape, attrs: ConvAttrs): Window2d => ({ ...attrs, kernel: [w[2], w[3]] });
 
-/** Dimensions as the kernels take them: N IC OC IH IW OH OW KH KW SH SW PH PW. */
+/** Dimensions as the kernels take them: N IC OC IH IW OH OW KH KW SH SW PH PW; flags (and ε) follow. */
 const dims = (x: Shape, w: Shape, y: Shape, { stride, padding }: ConvAttrs) => [
   ...[x[0], x[1], w[0], x[2], x[3], y[2], y[3], w[2], w[3]],
   ...[...stride, ...padding],
@@ -82,7 +82,7 @@ export const conv2dOp = defineOp<ConvAttrs>({
   native: ({ inputs: [x, w], attrs, output }) => {
     expectLayout("conv2d", "x", x, "activation");
     expectLayout("conv2d", "weight", w, "kernel");
-    return { kernel: "conv2d", params: dims(x.shape, w.shape, output.shape, attrs) };
+    return { kernel: "conv2d", params: [...dims(x.shape, w.shape, output.shape, attrs), 0] };
   },
   multiplyAdds: ({ inputs: [, w], output }) => sizeOf(output.shape) * sizeOf(w.shape.slice(1)),
 });
@@ -107,7 +107,7 @@ export const conv2dInputGradOp = defineOp<ConvAttrs & { input: Shape }>({
   native: ({ inputs: [dy, w], attrs, output }) => {
     expectLayout("conv2d_input_grad", "dy", dy, "activation");
     expectLayout("conv2d_input_grad", "weight", w, "kernel");
-    return { kernel: "conv2d_input_grad", params: dims(output.shape, w.shape, dy.shape, attrs) };
+    return { kernel: "conv2d_input_grad", params: [...dims(output.shape, w.shape, dy.shape, attrs), 0, 0] };
   },
   multiplyAdds: ({ inputs: [dy, w] }) => sizeOf(dy.shape) * sizeOf(w.shape.slice(1)),
 });
@@ -133,7 +133,7 @@ export const conv2dWeightGradOp = defineOp<ConvAttrs & { weight: Shape }>({
   native: ({ inputs: [x, dy], attrs, output }) => {
     expectLayout("conv2d_weight_grad", "x", x, "activation");
     expectLayout("conv2d_weight_grad", "dy", dy, "activation");
-    return { kernel: "conv2d_weight_grad", params: dims(x.shape, output.shape, dy.shape, attrs) };
+    return { kernel: "conv2d_weight_grad", params: [...dims(x.shape, output.shape, dy.shape, attrs), 0, 0] };
   },
   multiplyAdds: ({ inputs: [, dy], output }) => sizeOf(dy.shape) * sizeOf(output.shape.slice(1)),
 });

@@ -33,8 +33,11 @@ export interface Op<A = unknown> {
   vjp: ((dy: Tensor, node: Node<A>) => readonly (Tensor | null)[]) | null;
   /** The op in plain float64 loops: the oracle of every other implementation. */
   reference(call: ReferenceCall<A>): void;
-  /** How the native engine computes it; `alias` when the output is the input's memory, from an offset in elements. */
-  native(node: Node<A>): KernelCall | { readonly alias: number };
+  /**
+   * How the native engine computes it: a kernel; `alias` when the output is the first input's memory, from an offset
+   * in elements; `along` when the record of that input, which reads the other inputs too, computes it beside its own.
+   */
+  native(node: Node<A>): KernelCall | { readonly alias: number } | { readonly along: number };
   /** Layout of the output; that of the first input when absent. */
   readonly layout?: Layout;
   /** Inputs that are overwritten: such an op has no output of its own (shape [0]) and closes a step. */

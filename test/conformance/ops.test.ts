@@ -7,6 +7,7 @@ import { input } from "../../src/tensor/tensor.ts";
 import { bitDifference, expectNone } from "../support/compare.ts";
 import { gradientErrors } from "../support/differences.ts";
 import { describeEngines, nativeFamilies } from "../support/engines.ts";
+import { alongOps } from "./cases/fused.ts";
 import { allCases } from "./cases/index.ts";
 import { applied, type OpCase, type OpCases, oracleOf, valuesOf } from "./cases/types.ts";
 import { expectedOf, prepareCase, type Result, resultErrors } from "./runCase.ts";
@@ -21,7 +22,7 @@ const modules = await Promise.all(
 const ops = [...new Set(modules.flatMap((module) => Object.values(module).filter(isOp)))];
 
 test("every op has conformance cases, and only once", () => {
-  const covered = allCases.map(({ op }) => op as Op);
+  const covered = [...allCases.map(({ op }) => op as Op), ...alongOps];
   const missing = ops.filter((op) => !covered.includes(op));
   expect(missing.map(({ name }) => `op ${name} has no conformance cases`)).toEqual([]);
   expect(new Set(covered).size).toBe(covered.length);

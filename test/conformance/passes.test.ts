@@ -72,7 +72,7 @@ describe.each(Object.keys(models))("passes over %s", (name) => {
   test("no batch norm behind a convolution is left, and every output is there", () => {
     const ops = opsOf(optimize(graph));
     expect(ops).not.toContain("batch_norm_inference");
-    expect(ops.filter((op) => op === "conv2d_affine").length).toBe(
+    expect(ops.filter((op) => op === "conv2d_fused").length).toBe(
       opsOf(graph).filter((op) => op === "batch_norm_inference").length,
     );
     expect(Object.keys(optimize(graph).outputs)).toEqual(["logits", "features"]);

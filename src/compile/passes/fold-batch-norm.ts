@@ -1,7 +1,7 @@
 import { batchNormInferenceOp } from "../../ops/batch-norm.ts";
 import { conv2dOp } from "../../ops/conv.ts";
 import { addOp, reluOp } from "../../ops/elementwise.ts";
-import { convAffineOp, foldBatchNormOp } from "../../ops/folded.ts";
+import { convFusedOp, foldBatchNormOp } from "../../ops/fused.ts";
 import { apply } from "../../ops/op.ts";
 import { sameShape, type Tensor } from "../../tensor/tensor.ts";
 import type { Pass, Place } from "../rewrite.ts";
@@ -14,7 +14,8 @@ function foldNorm({ op, inputs, attrs, only }: Place): Tensor | undefined {
   if (!conv) return undefined;
   const affine = apply(foldBatchNormOp, statistics, attrs as { eps: number });
   affine.label = conv.output.label;
-  return apply(convAffineOp, [...conv.inputs, affine], { ...conv.attrs, relu: false });
+  const none = { residual: false, relu: false, statistics: false };
+  return apply(convFusedOp, [...conv.inputs, affine], { ...conv.attrs, ...none, affine: true });
 }
 
 /** add(convolution, residual) → the convolution adds it; which of the two is the residual does not matter. */
@@ -24,9 +25,9 @@ function foldResidual({ op, inputs: [a, b], only }: Place): Tensor | undefined {
     [a, b],
     [b, a],
   ]) {
-    const conv = only(x, convAffineOp);
-    if (conv && conv.inputs.length === 3 && !conv.attrs.relu) {
-      return apply(convAffineOp, [...conv.inputs, residual], conv.attrs);
+    const conv = only(x, convFusedOp);
+    if (conv && !conv.attrs.residual && !conv.attrs.relu) {
+      return apply(convFusedOp, [...conv.inputs, residual], { ...conv.attrs, residual: true });
     }
   }
   return undefined;
@@ -35,14 +36,14 @@ function foldResidual({ op, inputs: [a, b], only }: Place): Tensor | undefined {
 /** relu(convolution) → the convolution cuts at 0. */
 function foldRelu({ op, inputs: [x], only }: Place): Tensor | undefined {
   if (op.name !== reluOp.name) return undefined;
-  const conv = only(x, convAffineOp);
+  const conv = only(x, convFusedOp);
   return conv && !conv.attrs.relu
-    ? apply(convAffineOp, conv.inputs, { ...conv.attrs, relu: true })
+    ? apply(convFusedOp, conv.inputs, { ...conv.attrs, relu: true })
     : undefined;
 }
 
 export const foldBatchNorm: Pass = {
   name: "fold batch norm",
   summary: "in evaluation a convolution applies the normalisation, the addition and the ReLU that follow it",
-  rule: (place) => foldNorm(place) ?? foldResidual(place) ?? foldRelu(place),
+  begin: () => (place) => foldNorm(place) ?? foldResidual(place) ?? foldRelu(place),
 };

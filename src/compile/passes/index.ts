@@ -1,8 +1,18 @@
 import type { Graph } from "../graph.ts";
 import { type Pass, rewrite } from "../rewrite.ts";
 import { foldBatchNorm } from "./fold-batch-norm.ts";
+import { fuseInputGrad } from "./input-grad.ts";
+import { mergeEqual } from "./merge-equal.ts";
+import { statisticsAlong } from "./statistics.ts";
+import { recomputeNorm } from "./weight-grad.ts";
 
 /** Passes in the order in which they run. */
-export const passes: readonly Pass[] = [foldBatchNorm];
+export const passes: readonly Pass[] = [
+  mergeEqual,
+  foldBatchNorm,
+  statisticsAlong,
+  recomputeNorm,
+  fuseInputGrad,
+];
 
 export const optimize = (graph: Graph): Graph => passes.reduce(rewrite, graph);

@@ -31,7 +31,7 @@ export function convolution(
 }
 
 /** batch and channels · map · kernel · stride · padding */
-const geometries: readonly Convolution[] = [
+export const geometries: readonly Convolution[] = [
   convolution([1, 1, 1], [1, 1], [1, 1], [1, 1], [0, 0]),
   convolution([1, 3, 5], [7, 5], [3, 3], [1, 1], [1, 1]),
   convolution([3, 5, 17], [6, 9], [3, 3], [2, 2], [1, 1]),
@@ -53,7 +53,7 @@ const geometries: readonly Convolution[] = [
   convolution([5, 16, 32], [8, 8], [3, 3], [1, 1], [1, 1]),
 ];
 
-const largeGeometries: readonly Convolution[] = [
+export const largeGeometries: readonly Convolution[] = [
   convolution([3, 33, 17], [23, 19], [3, 3], [1, 1], [1, 1]),
   convolution([2, 64, 64], [14, 14], [3, 3], [2, 2], [1, 1]),
   convolution([3, 67, 130], [13, 11], [1, 1], [1, 1], [0, 0]),

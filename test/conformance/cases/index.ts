@@ -1,7 +1,7 @@
 import { batchNorms } from "./batchNorm.ts";
 import { channelConvolutions, convolutions } from "./convolution.ts";
 import { elementwise } from "./elementwise.ts";
-import { folded } from "./folded.ts";
+import { fused } from "./fused.ts";
 import { losses } from "./loss.ts";
 import { optimizers } from "./optimizer.ts";
 import { pools } from "./pool.ts";
@@ -14,7 +14,7 @@ export const allCases: readonly OpCases[] = [
   ...elementwise,
   ...convolutions,
   ...channelConvolutions,
-  ...folded,
+  ...fused,
   ...pools,
   ...reductions,
   ...shapeOps,

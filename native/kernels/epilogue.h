@@ -1,0 +1,135 @@
+// What a convolution does to its results while they are still in the first-level cache: an affine map, a residual,
+// ReLU, the mask of a ReLU's gradient, and sums for the batch normalisation that comes next.
+#pragma once
+#include "simd.h"
+
+namespace atento {
+namespace ATENTO_ISA {
+
+typedef double D __attribute__((vector_size(8 * L)));
+typedef double DU __attribute__((vector_size(8 * L), aligned(8), may_alias));
+
+enum class Sums {
+  none,
+  statistics,  // Σy and Σy², from which mean and variance follow
+  gradient,    // Σy and Σy·(x − mean)
+};
+
+// Tensors are laid out as the target; vectors are indexed by its channels. Null: left out.
+struct Epilogue {
+  const float *scale, *shift;   // y·scale + shift
+  const float* residual;        // + residual
+  bool relu;
+  const float* mask;            // 0 where mask ≤ 0
+  const float *rate, *beta;     // 0 where (x − mean)·rate + beta ≤ 0
+  const float *x, *mean;
+  Sums sums;
+  double* totals;               // [2][C] of the block
+  int64_t C;
+};
+
+INLINE V get(const float* p, V) { return load(p); }
+INLINE float get(const float* p, float) { return *p; }
+INLINE void put(float* p, V v) { store(p, v); }
+INLINE void put(float* p, float v) { *p = v; }
+INLINE D wide(V v) { return __builtin_convertvector(v, D); }
+INLINE double wide(float v) { return v; }
+INLINE void accumulate(double* p, const D& v) { *reinterpret_cast<DU*>(p) += v; }
+INLINE void accumulate(double* p, double v) { *p += v; }
+
+// One vector (or one last channel) of `m` pixels. Sums go over the pixels in float, then into doubles; squares are
+// taken from the mean of these few pixels, so that nothing cancels before it is a double.
+template <class T>
+INLINE void finish_channels(const Epilogue& e, const float* tile, int64_t width, float* target, const int64_t* to,
+                            int64_t m, int64_t c) {
+  const T zero{};
+  T sum{}, products{}, mean{}, kept[MR];
+  if (e.mean) mean = get(e.mean + c, T{});
+  for (int64_t i = 0; i < m; ++i) {
+    const int64_t at = to[i] + c;
+    T y = get(tile + i * width, T{});
+    if (e.scale) y = y * get(e.scale + c, T{}) + get(e.shift + c, T{});
+    if (e.residual) y += get(e.residual + at, T{});
+    if (e.relu) y = y < zero ? zero : y;
+    if (e.mask) y = get(e.mask + at, T{}) <= zero ? zero : y;
+    if (e.x) {
+      const T centred = get(e.x + at, T{}) - mean;
+      if (e.rate) y = centred * get(e.rate + c, T{}) + get(e.beta + c, T{}) <= zero ? zero : y;
+      products += y * centred;
+    }
+    sum += y;
+    kept[i] = y;
+    put(target + at, y);
+  }
+  if (e.sums == Sums::none) return;
+  if (e.sums == Sums::gradient) {
+    accumulate(e.totals + c, wide(sum));
+    accumulate(e.totals + e.C + c, wide(products));
+    return;
+  }
+  const T centre = sum / static_cast<float>(m);
+  T squares{};
+  for (int64_t i = 0; i < m; ++i) squares += (kept[i] - centre) * (kept[i] - centre);
+  const auto total = wide(sum);
+  accumulate(e.totals + c, total);
+  accumulate(e.totals + e.C + c, wide(squares) + total * total / static_cast<double>(m));
+}
+
+// Finishes `m` pixels of a tile [m][width] whose first channel is `c0`, and stores them at target + to[i].
+static void finish(const Epilogue& e, const float* tile, int64_t width, float* target, const int64_t* to, int64_t m,
+                   int64_t c0, int64_t channels) {
+  int64_t c = 0;
+  for (; c + L <= channels; c += L) finish_channels<V>(e, tile + c, width, target, to, m, c0 + c);
+  for (; c < channels; ++c) finish_channels<float>(e, tile + c, width, target, to, m, c0 + c);
+}
+
+// What is read and written for these pixels arrives while their products are computed.
+INLINE void prefetch(const Epilogue& e, const float* target, const int64_t* to, int64_t m, int64_t c0) {
+  for (int64_t i = 0; i < m; ++i)
+    for (int64_t v = 0; v < NR; v += 16) {
+      const int64_t at = to[i] + c0 + v;
+      __builtin_prefetch(target + at, 1);
+      if (e.residual) __builtin_prefetch(e.residual + at);
+      if (e.mask) __builtin_prefetch(e.mask + at);
+      if (e.x) __builtin_prefetch(e.x + at);
+    }
+}
+
+// Totals of `blocks` blocks, [block][2][C], in the order of the blocks.
+INLINE void add_totals(const double* totals, int64_t blocks, int64_t C, int64_t c, double& first, double& second) {
+  first = second = 0;
+  for (int64_t b = 0; b < blocks; ++b) {
+    first += totals[2 * b * C + c];
+    second += totals[(2 * b + 1) * C + c];
+  }
+}
+
+// Mean and biased variance [2,C] of `count` values a channel.
+INLINE void statistics_of(const double* totals, int64_t blocks, int64_t C, int64_t count, float* statistics) {
+  for (int64_t c = 0; c < C; ++c) {
+    double sum, squares;
+    add_totals(totals, blocks, C, c, sum, squares);
+    const double n = static_cast<double>(count), variance = (squares - sum * sum / n) / n;
+    statistics[c] = static_cast<float>(sum / n);
+    statistics[C + c] = static_cast<float>(variance < 0 ? 0 : variance);
+  }
+}
+
+// Σdy and Σdy·x̂ [2,C]
+INLINE void gradient_sums_of(const double* totals, int64_t blocks, int64_t C, const float* statistics, double eps,
+                             float* sums) {
+  for (int64_t c = 0; c < C; ++c) {
+    double sum, products;
+    add_totals(totals, blocks, C, c, sum, products);
+    sums[c] = static_cast<float>(sum);
+    sums[C + c] = static_cast<float>(products / __builtin_sqrt(statistics[C + c] + eps));
+  }
+}
+
+// γ/√(variance + ε): batch normalisation is (x − mean)·rate + β.
+INLINE void norm_rates(const float* statistics, const float* gamma, float eps, int64_t C, float* rate) {
+  for (int64_t c = 0; c < C; ++c) rate[c] = gamma[c] / __builtin_sqrtf(statistics[C + c] + eps);
+}
+
+}  // namespace ATENTO_ISA
+}  // namespace atento

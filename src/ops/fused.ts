@@ -1,0 +1,231 @@
+import { ShapeError } from "../tensor/errors.ts";
+import { type Shape, showShape, sizeOf } from "../tensor/tensor.ts";
+import { batchNormGradSumsOp, batchNormOp, batchStatisticsOp } from "./batch-norm.ts";
+import { conv2dInputGradOp, conv2dOp, conv2dWeightGradOp, convolvedShape } from "./conv.ts";
+import { reluGradOp } from "./elementwise.ts";
+import { defineOp, expectLayout, expectSame, type KernelCall, type Node, type Op } from "./op.ts";
+
+// Ops that compile passes put in place of several others; models are not written with them.
+
+/**
+ * What batch normalisation with given statistics does to a channel, as y = scale·x + shift.
+ * mean, variance, γ, β [C] → [2,C]: scale = γ/√(variance + ε), shift = β − mean·scale.
+ */
+export const foldBatchNormOp = defineOp<{ eps: number }>({
+  name: "fold_batch_norm",
+  shape: ([mean, variance, gamma, beta]) => {
+    if (mean.length !== 1)
+      throw new ShapeError("fold_batch_norm", `mean must be [C], has ${showShape(mean)}`);
+    for (const [name, shape] of Object.entries({ variance, gamma, beta })) {
+      expectSame("fold_batch_norm", name, shape, mean);
+    }
+    return [2, mean[0]];
+  },
+  vjp: null,
+  reference: ({ inputs: [mean, variance, gamma, beta], attrs: { eps }, output }) => {
+    const c = mean.length;
+    for (let channel = 0; channel < c; channel++) {
+      output[channel] = gamma[channel] / Math.sqrt(variance[channel] + eps);
+      output[c + channel] = beta[channel] - mean[channel] * output[channel];
+    }
+  },
+  native: ({ inputs: [mean], attrs: { eps } }) => ({
+    kernel: "fold_batch_norm",
+    params: [mean.shape[0], eps],
+  }),
+});
+
+type ConvAttrs = Parameters<typeof conv2dOp.shape>[1];
+
+/** The kernel of a plain op with other flags. */
+function withFlags(call: ReturnType<Op["native"]>, flags: readonly boolean[], ...more: number[]): KernelCall {
+  if (!("kernel" in call)) throw new Error("a convolution is no view");
+  const bits = flags.reduce((sum, on, bit) => sum + (on ? 2 ** bit : 0), 0);
+  return { kernel: call.kernel, params: [...call.params.slice(0, 13), bits, ...more] };
+}
+
+export interface ConvFusedAttrs extends ConvAttrs {
+  readonly affine: boolean;
+  readonly residual: boolean;
+  readonly relu: boolean;
+  /** A `batch_statistics_along` of the result follows. */
+  readonly statistics: boolean;
+}
+
+/**
+ * Convolution, then what is asked for of: scale and shift of each channel, a residual, ReLU.
+ * x [N,I,H,W], w [O,I,KH,KW], affine [2,O], residual [N,O,OH,OW] → [N,O,OH,OW].
+ */
+export const convFusedOp = defineOp<ConvFusedAttrs>({
+  name: "conv2d_fused",
+  shape: ([x, w, ...rest], attrs) => {
+    const y = convolvedShape("conv2d_fused", x, w, attrs);
+    if (attrs.affine) expectSame("conv2d_fused", "affine", rest.shift() ?? [], [2, w[0]]);
+    if (attrs.residual) expectSame("conv2d_fused", "residual", rest.shift() ?? [], y);
+    return y;
+  },
+  layout: "activation",
+  vjp: null,
+  reference: ({ inputs: [x, w, ...rest], shapes, attrs, output, outputShape }) => {
+    conv2dOp.reference({ inputs: [x, w], shapes: shapes.slice(0, 2), attrs, output, outputShape });
+    const [, channels, height, width] = outputShape;
+    const affine = attrs.affine ? rest.shift() : undefined;
+    const [residual] = rest;
+    for (let i = 0; i < output.length; i++) {
+      const channel = Math.floor(i / (height * width)) % channels;
+      if (affine) output[i] = output[i] * affine[channel] + affine[channels + channel];
+      if (residual) output[i] += residual[i];
+      if (attrs.relu) output[i] = Math.max(output[i], 0);
+    }
+  },
+  native: (node) => {
+    const { affine, residual, relu, statistics } = node.attrs;
+    if (residual) expectLayout("conv2d_fused", "residual", node.inputs[affine ? 3 : 2], "activation");
+    return withFlags(conv2dOp.native(node), [affine, residual, relu, statistics]);
+  },
+  multiplyAdds: ({ inputs: [, w], output }) => sizeOf(output.shape) * sizeOf(w.shape.slice(1)),
+});
+
+/** batch_statistics of a fused convolution, computed by its record. */
+export const statisticsAlongOp: Op<null> = defineOp({
+  ...batchStatisticsOp,
+  name: "batch_statistics_along",
+  native: () => ({ along: 0 }),
+});
+
+export interface InputGradFusedAttrs extends ConvAttrs {
+  readonly input: Shape;
+  readonly residual: boolean;
+  /** ReLU's gradient: by the `value` of its output y, or where y is ReLU of the batch `norm` of x. */
+  readonly mask: "none" | "value" | "norm";
+  /** A `batch_norm_grad_sums_along` of the result and x follows. */
+  readonly sums: boolean;
+  readonly eps: number;
+}
+
+/** Inputs of the fused input gradient by their part. */
+export function inputGradParts<T>([dy, w, ...rest]: readonly T[], attrs: InputGradFusedAttrs) {
+  const take = (present: boolean) => (present ? rest.shift() : undefined);
+  const norm = attrs.mask === "norm";
+  const residual = take(attrs.residual);
+  const mask = take(attrs.mask === "value");
+  const [x, statistics] = [take(norm || attrs.sums), take(norm || attrs.sums)];
+  return { dy, w, residual, mask, x, statistics, gamma: take(norm), beta: take(norm) };
+}
+
+/**
+ * Input gradient of a convolution, then what is asked for of: a residual, the mask of ReLU's gradient.
+ * dy [N,O,OH,OW], w [O,I,KH,KW], residual, mask, x [N,I,H,W], statistics [2,I], γ, β [I] → [N,I,H,W].
+ * A stride longer than the kernel is refused: the positions it leaves out would get none of it.
+ */
+export const inputGradFusedOp = defineOp<InputGradFusedAttrs>({
+  name: "conv2d_input_grad_fused",
+  shape: (shapes, attrs) => {
+    const parts = inputGradParts(shapes, attrs);
+    const dx = conv2dInputGradOp.shape([parts.dy, parts.w], attrs);
+    const channels = [dx[1]];
+    const expected = {
+      residual: dx,
+      mask: dx,
+      x: dx,
+      statistics: [2, dx[1]],
+      gamma: channels,
+      beta: channels,
+    };
+    for (const [name, shape] of Object.entries(expected)) {
+      const given = parts[name as keyof typeof expected];
+      if (given) expectSame("conv2d_input_grad_fused", name, given, shape);
+    }
+    if (leavesGaps(parts.w, attrs)) {
+      throw new ShapeError(
+        "conv2d_input_grad_fused",
+        `stride ${attrs.stride.join("×")} is longer than the kernel`,
+      );
+    }
+    return dx;
+  },
+  layout: "activation",
+  vjp: null,
+  reference: ({ inputs, shapes, attrs, output, outputShape }) => {
+    const values = inputGradParts(inputs, attrs);
+    const at = inputGradParts(shapes, attrs);
+    conv2dInputGradOp.reference({
+      inputs: [values.dy, values.w],
+      shapes: [at.dy, at.w],
+      attrs,
+      output,
+      outputShape,
+    });
+    values.residual?.forEach((value, i) => {
+      output[i] += value;
+    });
+    let mask = values.mask;
+    if (attrs.mask === "norm") {
+      const normalize = [values.x!, values.statistics!, values.gamma!, values.beta!];
+      mask = reluOfNorm(normalize, [at.x!, at.statistics!, at.gamma!, at.beta!], attrs.eps);
+    }
+    if (!mask) return;
+    const dx = { inputs: [output.slice(), mask], shapes: [outputShape, outputShape], attrs: null };
+    reluGradOp.reference({ ...dx, output, outputShape });
+  },
+  native: (node) => {
+    const { residual, mask, sums, eps } = node.attrs;
+    const plain = conv2dInputGradOp.native(node as Node<InputGradFusedAttrs>);
+    const { residual: r, mask: m, x } = inputGradParts(node.inputs, node.attrs);
+    for (const [name, tensor] of Object.entries({ residual: r, mask: m, x })) {
+      if (tensor) expectLayout("conv2d_input_grad_fused", name, tensor, "activation");
+    }
+    return withFlags(plain, [residual, mask === "value", mask === "norm", sums], eps);
+  },
+  inPlace: [2, 3, 4],
+  multiplyAdds: (node) => conv2dInputGradOp.multiplyAdds!(node),
+});
+
+/** Whether a convolution's stride passes over positions of its input. w [O,I,KH,KW]. */
+export const leavesGaps = (w: Shape, { stride }: ConvAttrs) => stride[0] > w[2] || stride[1] > w[3];
+
+/** batch_norm_grad_sums of a fused input gradient and the x it was given, computed by its record. */
+export const gradSumsAlongOp: Op<{ eps: number }> = defineOp({
+  ...batchNormGradSumsOp,
+  name: "batch_norm_grad_sums_along",
+  native: () => ({ along: 0 }),
+});
+
+/**
+ * Weight gradient of a convolution whose input is the batch normalisation of x, or ReLU of it, computed as x is read.
+ * x [N,I,H,W], statistics [2,I], γ, β [I], dy [N,O,OH,OW] → [O,I,KH,KW].
+ */
+export const weightGradOfNormOp = defineOp<ConvAttrs & { weight: Shape; eps: number; relu: boolean }>({
+  name: "conv2d_weight_grad_of_norm",
+  shape: ([x, statistics, gamma, beta, dy], attrs) => {
+    const name = "conv2d_weight_grad_of_norm";
+    expectSame(name, "dy", dy, convolvedShape(name, x, attrs.weight, attrs));
+    expectSame(name, "statistics", statistics, [2, x[1]]);
+    for (const [vector, shape] of Object.entries({ gamma, beta })) expectSame(name, vector, shape, [x[1]]);
+    return attrs.weight;
+  },
+  layout: "kernel",
+  vjp: null,
+  reference: ({ inputs, shapes, attrs, output, outputShape }) => {
+    const x = reluOfNorm(inputs, shapes, attrs.eps, attrs.relu);
+    const both = { inputs: [x, inputs[4]], shapes: [shapes[0], shapes[4]] };
+    conv2dWeightGradOp.reference({ ...both, attrs, output, outputShape });
+  },
+  native: (node) => {
+    const [x, , , , dy] = node.inputs;
+    const plain = conv2dWeightGradOp.native({ ...node, inputs: [x, dy] });
+    return withFlags(plain, [true, node.attrs.relu], node.attrs.eps);
+  },
+  multiplyAdds: ({ inputs: [, , , , dy], output }) => sizeOf(dy.shape) * sizeOf(output.shape.slice(1)),
+});
+
+function reluOfNorm(
+  inputs: readonly Float64Array[],
+  shapes: readonly Shape[],
+  eps: number,
+  relu = true,
+): Float64Array {
+  const at = { attrs: { eps }, output: new Float64Array(inputs[0].length), outputShape: shapes[0] };
+  batchNormOp.reference({ inputs: inputs.slice(0, 4), shapes: shapes.slice(0, 4), ...at });
+  return relu ? at.output.map((value) => Math.max(value, 0)) : at.output;
+}

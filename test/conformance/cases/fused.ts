@@ -1,0 +1,176 @@
+import {
+  convFusedOp,
+  foldBatchNormOp,
+  gradSumsAlongOp,
+  type InputGradFusedAttrs,
+  inputGradFusedOp,
+  leavesGaps,
+  statisticsAlongOp,
+  weightGradOfNormOp,
+} from "../../../src/ops/fused.ts";
+import type { Op } from "../../../src/ops/op.ts";
+import { positionOf } from "../../support/compare.ts";
+import { positive } from "../../support/values.ts";
+import { type Convolution, convolution, nanOverBorder, over } from "./convolution.ts";
+import { kernel, type Operand, opCase, opCases, operand } from "./types.ts";
+
+const { x, w, y, attrs } = convolution([2, 3, 4], [5, 6], [3, 3], [1, 1], [1, 1]);
+
+const forward = (affine: boolean, residual: boolean, relu: boolean) => ({
+  affine,
+  residual,
+  relu,
+  statistics: false,
+});
+
+const eps = 1e-3;
+const normOperands = (channels: number) => [
+  operand([2, channels], positive),
+  operand([channels]),
+  operand([channels]),
+];
+
+/** Parts of a fused input gradient that come together in models. */
+const parts: readonly Omit<InputGradFusedAttrs, "input" | "stride" | "padding">[] = [
+  { residual: true, mask: "none", sums: false, eps },
+  { residual: false, mask: "value", sums: false, eps },
+  { residual: true, mask: "value", sums: false, eps },
+  { residual: false, mask: "norm", sums: false, eps },
+  { residual: true, mask: "norm", sums: false, eps },
+];
+
+function inputGradOperands(at: Convolution, { residual, mask }: (typeof parts)[number]): Operand[] {
+  const [, channels] = at.x;
+  return [
+    operand(at.y),
+    kernel(at.w),
+    ...(residual ? [operand(at.x)] : []),
+    ...(mask === "value" ? [operand(at.x)] : []),
+    ...(mask === "norm" ? [operand(at.x), ...normOperands(channels)] : []),
+  ];
+}
+
+/** Ops without a kernel of their own, computed by another's record: along.test.ts has their cases. */
+export const alongOps = [statisticsAlongOp, gradSumsAlongOp] as unknown as readonly Op[];
+
+/** Ops that compile passes make. */
+export const fused = [
+  opCases({
+    op: foldBatchNormOp,
+    cases: [1, 3, 17, 67].map((c) =>
+      opCase([operand([c]), operand([c], positive), operand([c]), operand([c])], { eps: 1e-3 }),
+    ),
+    refusals: [
+      { shapes: [[2, 3], [3], [3], [3]], attrs: { eps: 1e-5 }, says: ["mean must be [C], has [2,3]"] },
+      { shapes: [[3], [4], [3], [3]], attrs: { eps: 1e-5 }, says: ["variance expects [3], has [4]"] },
+      { shapes: [[3], [3], [2], [3]], attrs: { eps: 1e-5 }, says: ["gamma expects [3], has [2]"] },
+      { shapes: [[3], [3], [3], [1]], attrs: { eps: 1e-5 }, says: ["beta expects [3], has [1]"] },
+    ],
+  }),
+  opCases({
+    op: convFusedOp,
+    cases: [
+      forward(true, false, false),
+      forward(true, false, true),
+      forward(true, true, false),
+      forward(true, true, true),
+      forward(false, true, true),
+    ].flatMap((also) =>
+      over((at, large) => {
+        const affine = also.affine ? [operand([2, at.y[1]])] : [];
+        const residual = also.residual ? [operand(at.y)] : [];
+        return opCase(
+          [operand(at.x), kernel(at.w), ...affine, ...residual],
+          { ...at.attrs, ...also },
+          [],
+          large,
+        );
+      }),
+    ),
+    refusals: [
+      {
+        shapes: [x, [4, 3], [2, 4]],
+        attrs: { ...attrs, ...forward(true, false, false) },
+        says: ["weight must have 4 dimensions"],
+      },
+      {
+        shapes: [x, w, [2, 3]],
+        attrs: { ...attrs, ...forward(true, false, false) },
+        says: ["affine expects [2,4], has [2,3]"],
+      },
+      {
+        shapes: [x, w, [2, 4], [2, 4, 5, 5]],
+        attrs: { ...attrs, ...forward(true, true, true) },
+        says: [`residual expects [${y}], has [2,4,5,5]`],
+      },
+    ],
+    infinities: false,
+    mayBeNaN: (at, _, values) => nanOverBorder(convFusedOp, at, values),
+  }),
+  opCases({
+    op: inputGradFusedOp,
+    cases: parts.flatMap((also) =>
+      over((at, large) => {
+        const operands = inputGradOperands(at, also);
+        return opCase(operands, { ...at.attrs, ...also, input: at.x }, [], large);
+      }).filter(({ operands, attrs }) => !leavesGaps(operands[1].shape, attrs)),
+    ),
+    refusals: [
+      {
+        shapes: [y, w, [2, 3, 5, 5]],
+        attrs: { ...attrs, ...parts[0], input: x },
+        says: ["residual expects [2,3,5,6], has [2,3,5,5]"],
+      },
+      {
+        shapes: [y, w, x, [2, 4], [3], [3]],
+        attrs: { ...attrs, ...parts[3], input: x },
+        says: ["statistics expects [2,3], has [2,4]"],
+      },
+      {
+        shapes: [[2, 4, 3, 3], [4, 3, 1, 1], x],
+        attrs: { stride: [2, 2], padding: [0, 0], ...parts[0], input: x },
+        says: ["stride 2×2 is longer than the kernel"],
+      },
+    ],
+    infinities: false,
+    mayBeNaN: ({ attrs: { input }, operands }, at, values) => {
+      if (at !== 1) return () => false;
+      const channels = [...values[1]].map((v, i) =>
+        Number.isNaN(v) ? positionOf(i, operands[1].shape)[1] : -1,
+      );
+      return (index) => channels.includes(positionOf(index, input)[1]);
+    },
+  }),
+  opCases({
+    op: weightGradOfNormOp,
+    cases: [false, true].flatMap((relu) =>
+      over((at, large) =>
+        opCase(
+          [operand(at.x), ...normOperands(at.x[1]), operand(at.y)],
+          { ...at.attrs, weight: at.w, eps, relu },
+          [],
+          large,
+        ),
+      ),
+    ),
+    refusals: [
+      {
+        shapes: [x, [2, 3], [3], [4], y],
+        attrs: { ...attrs, weight: w, eps, relu: true },
+        says: ["beta expects [3], has [4]"],
+      },
+      {
+        shapes: [x, [2, 3], [3], [3], [2, 5, 5, 6]],
+        attrs: { ...attrs, weight: w, eps, relu: true },
+        says: ["dy expects [2,4,5,6], has [2,5,5,6]"],
+      },
+    ],
+    infinities: false,
+    // a kernel that meets no pixel of the image at some tap has no products there, whatever x is
+    mayBeNaN: ({ attrs: { weight } }, at, values) => {
+      const isSpoilt = (i: number) => at > 0 && at < 4 && Number.isNaN(values[at][i]);
+      const channels = [...values[at].keys()].filter(isSpoilt).map((i) => i % weight[1]);
+      return (index) => channels.includes(positionOf(index, weight)[1]);
+    },
+  }),
+];
