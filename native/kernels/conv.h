@@ -52,6 +52,7 @@ struct Blocks {
 };
 
 constexpr int64_t kBlockFloats = 64 * 1024;  // 256 KiB: half of a small second-level cache
+constexpr int64_t kSmallWeights = 64 * 1024;    // floats that stay in the second-level cache beside a block
 constexpr int64_t kConvPieces = 8;           // wanted at least, so that threads finish together
 
 INLINE Blocks cut(int64_t N, int64_t C, int64_t SourceH, int64_t SourceW, int64_t GH, int64_t step_h, int64_t TH,
@@ -219,29 +220,32 @@ static void correlate(const Correlation& g, const Blocks& b, int64_t piece, floa
       for (int64_t c = group.begin * NR; c < min(g.Co, group.end * NR); ++c) g.epilogue->totals[half * g.Co + c] = 0;
   }
   const int64_t depth = g.TH * g.TW * g.C;
-  for (int64_t c = group.begin * NR; c < min(g.Co, group.end * NR); c += NR) {
-    const float* panel = g.panels + depth * c;
+  const auto compute = [&](int64_t s, int64_t t, int64_t tiles, int64_t c) {
+    const Segment &row = rows[s / widths], &column = columns[s % widths];
     const int64_t width = panel_width(g.Co, c), channels = min(width, g.Co - c);
-    for (int64_t s = 0; s < heights * widths; ++s) {
-      const Segment &row = rows[s / widths], &column = columns[s % widths];
-      const float* weight = panel + (row.first * g.TW + column.first) * g.C * width;
-      const int64_t pixels = starts[s + 1] - starts[s], tiles = ceil_div(pixels, MR);
-      for (int64_t t = 0; t < tiles; ++t) {
-        const int64_t m0 = starts[s] + pixels * t / tiles, m = starts[s] + pixels * (t + 1) / tiles - m0;
-        const Tile f = width == NR ? tile_of<2>(m) : tile_of<1>(m);
-        const auto compute = [&](float* target, const int64_t* at, int64_t stored) {
-          f(row.taps, column.taps * g.C, line, g.source, from + m0, weight, g.TW * g.C * width, target, at, stored);
-        };
-        if (!g.epilogue) {
-          compute(g.target + c, to + m0, channels);
-          continue;
-        }
-        prefetch(*g.epilogue, g.target, to + m0, m, c);
-        compute(results, width == NR ? side_by_side.at : side_by_side.half, width);
-        finish(*g.epilogue, results, width, g.target, to + m0, m, c, channels);
-      }
-    }
+    const float* weight = g.panels + depth * c + (row.first * g.TW + column.first) * g.C * width;
+    const int64_t pixels = starts[s + 1] - starts[s];
+    const int64_t m0 = starts[s] + pixels * t / tiles, m = starts[s] + pixels * (t + 1) / tiles - m0;
+    const Tile f = width == NR ? tile_of<2>(m) : tile_of<1>(m);
+    const auto store_at = [&](float* target, const int64_t* at, int64_t stored) {
+      f(row.taps, column.taps * g.C, line, g.source, from + m0, weight, g.TW * g.C * width, target, at, stored);
+    };
+    if (!g.epilogue) return store_at(g.target + c, to + m0, channels);
+    prefetch(*g.epilogue, g.target, to + m0, m, c);
+    store_at(results, width == NR ? side_by_side.at : side_by_side.half, width);
+    finish(*g.epilogue, results, width, g.target, to + m0, m, c, channels);
+  };
+  const int64_t first = group.begin * NR, end = min(g.Co, group.end * NR);
+  const auto tiles_of = [&](int64_t s) { return ceil_div(starts[s + 1] - starts[s], MR); };
+  if (depth * (end - first) <= kSmallWeights) {  // whole pixels one after the other: memory is met in order
+    for (int64_t s = 0; s < heights * widths; ++s)
+      for (int64_t t = 0, tiles = tiles_of(s); t < tiles; ++t)
+        for (int64_t c = first; c < end; c += NR) compute(s, t, tiles, c);
+    return;
   }
+  for (int64_t c = first; c < end; c += NR)
+    for (int64_t s = 0; s < heights * widths; ++s)
+      for (int64_t t = 0, tiles = tiles_of(s); t < tiles; ++t) compute(s, t, tiles, c);
 }
 
 INLINE int64_t panels_size(int64_t depth, int64_t Co) {

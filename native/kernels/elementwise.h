@@ -153,6 +153,39 @@ static void multiply_run(const Call& call, int, int piece) {
   binary_run(call, piece, [](float a, float b) { return a * b; });
 }
 
+static void divide_run(const Call& call, int, int piece) {
+  binary_run(call, piece, [](float a, float b) { return a / b; });
+}
+
+INLINE bool ties(float x, float y) { return x == y || (x != x && y != y); }
+
+static void equal_run(const Call& call, int, int piece) {
+  binary_run(call, piece, [](float a, float b) { return ties(a, b) ? 1.0f : 0.0f; });
+}
+
+// x, y, value → value where x = y, else 0; y and value are broadcast to x
+static bool select_equal_plan(const double* p, Plan& plan) {
+  const Broadcast b = broadcast<2>(p);
+  if (!broadcast_fits(b, 2)) return false;
+  plan.lengths[0] = plan.lengths[3] = b.size();
+  plan.lengths[1] = span(b, 0);
+  plan.lengths[2] = span(b, 1);
+  plan.pieces[0] = row_pieces(b);
+  return true;
+}
+
+static void select_equal_run(const Call& call, int, int piece) {
+  const Broadcast b = broadcast<2>(call.params);
+  const int64_t n = b.extent[3], sy = b.stride[0][3], sv = b.stride[1][3];
+  for_rows<2>(b, share(b.rows(), row_pieces(b), piece), [&](int64_t row, const int64_t* offset) {
+    const float* x = call.operands[0] + row;
+    const float* y = call.operands[1] + offset[0];
+    const float* value = call.operands[2] + offset[1];
+    float* to = call.operands[3] + row;
+    for (int64_t i = 0; i < n; ++i) to[i] = ties(x[i], y[i * sy]) ? value[i * sv] : 0.0f;
+  });
+}
+
 static bool broadcast_to_plan(const double* p, Plan& plan) {
   const Broadcast b = broadcast<1>(p);
   if (!broadcast_fits(b, 1)) return false;

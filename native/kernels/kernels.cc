@@ -2,6 +2,7 @@
 // once for each. A new kernel is one line here.
 #include "conv_weight_grad.h"
 #include "pool.h"
+#include "region.h"
 
 namespace atento {
 namespace ATENTO_ISA {
@@ -20,6 +21,7 @@ static const Kernel kernels[] = {
     {"batch_norm_inference", 6, 3, batch_norm_inference_plan, batch_norm_inference_run},
     {"fold_batch_norm", 5, 2, fold_batch_norm_plan, fold_batch_norm_run},
     {"update_running", 3, 3, update_running_plan, update_running_run},
+    {"region", kAsPlanned, kAsPlanned, region_plan, region_run},
     {"relu", 2, 1, flat_plan<2>, relu_run},
     {"relu_grad", 3, 1, flat_plan<3>, relu_grad_run},
     {"sigmoid", 2, 1, flat_plan<2>, sigmoid_run},
@@ -28,6 +30,9 @@ static const Kernel kernels[] = {
     {"constant", 1, 2, flat_plan<1>, constant_run},
     {"add", 3, 12, binary_plan, add_run},
     {"multiply", 3, 12, binary_plan, multiply_run},
+    {"divide", 3, 12, binary_plan, divide_run},
+    {"equal", 3, 12, binary_plan, equal_run},
+    {"select_equal", 4, 12, select_equal_plan, select_equal_run},
     {"broadcast_to", 2, 8, broadcast_to_plan, broadcast_to_run},
     {"sum_to", 2, 8, sum_to_plan, sum_to_run},
     {"reshape", 2, 16, reshape_plan, reshape_run},
@@ -41,8 +46,6 @@ static const Kernel kernels[] = {
     {"max_spatial", 2, 4, over_space_plan, max_spatial_run},
     {"mean_channel", 2, 4, over_channels_plan, mean_channel_run},
     {"max_channel", 2, 4, over_channels_plan, max_channel_run},
-    {"max_grad_spatial", 4, 4, max_grad_spatial_plan, max_grad_spatial_run},
-    {"max_grad_channel", 4, 4, max_grad_channel_plan, max_grad_channel_run},
     {"cross_entropy", 3, 3, cross_entropy_plan, cross_entropy_run},
     {"cross_entropy_grad", 4, 3, cross_entropy_grad_plan, cross_entropy_grad_run},
     {"sgd", 4, 4, sgd_plan, sgd_run},

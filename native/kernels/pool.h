@@ -185,78 +185,21 @@ static void mean_channel_run(const Call& call, int, int piece) {
     call.operands[1][i] = sum_of(call.operands[0] + i * m.C, m.C) / static_cast<float>(m.C);
 }
 
+// Largest of n floats.
+INLINE float max_of(const float* x, int64_t n) {
+  V lanes = splat(-__builtin_inff());
+  int64_t i = 0;
+  for (; i + L <= n; i += L) lanes = greater(lanes, load(x + i));
+  float best = -__builtin_inff();
+  for (int j = 0; j < L; ++j) best = wins(lanes[j], best) ? lanes[j] : best;
+  for (; i < n; ++i) best = wins(x[i], best) ? x[i] : best;
+  return best;
+}
+
 static void max_channel_run(const Call& call, int, int piece) {
   const Map m = map_of(call.params);
   const Range range = rows_of_map(m).piece(piece);
-  for (int64_t i = range.begin; i < range.end; ++i) {
-    const float* x = call.operands[0] + i * m.C;
-    V lanes = splat(-__builtin_inff());
-    int64_t c = 0;
-    for (; c + L <= m.C; c += L) lanes = greater(lanes, load(x + c));
-    float best = -__builtin_inff();
-    for (int j = 0; j < L; ++j) best = wins(lanes[j], best) ? lanes[j] : best;
-    for (; c < m.C; ++c) best = wins(x[c], best) ? x[c] : best;
-    call.operands[1][i] = best;
-  }
-}
-
-INLINE bool ties(float x, float y) { return x == y || (x != x && y != y); }
-INLINE VI tied(V x, V y) { return (x == y) | ((x != x) & (y != y)); }  // −1 where they tie
-
-// dy [N,C], x [N,P,C], y [N,C] → dx [N,P,C], a piece an image
-static bool max_grad_spatial_plan(const double* p, Plan& plan) {
-  const Map m = map_of(p);
-  if (!map_fits(m)) return false;
-  plan.lengths[0] = plan.lengths[2] = m.N * m.C;
-  plan.lengths[1] = plan.lengths[3] = m.N * m.P * m.C;
-  plan.local = m.C;
-  plan.pieces[0] = static_cast<int>(m.N);
-  return true;
-}
-
-static void max_grad_spatial_run(const Call& call, int, int piece) {
-  const Map m = map_of(call.params);
-  const float* dy = call.operands[0] + piece * m.C;
-  const float* x = call.operands[1] + piece * m.P * m.C;
-  const float* y = call.operands[2] + piece * m.C;
-  float* dx = call.operands[3] + piece * m.P * m.C;
-  float* count = call.local;
-  clear(count, m.C);
-  for (int64_t i = 0; i < m.P; ++i)
-    for (int64_t c = 0; c < m.C; ++c) count[c] += ties(x[i * m.C + c], y[c]) ? 1.0f : 0.0f;
-  for (int64_t i = 0; i < m.P; ++i)
-    for (int64_t c = 0; c < m.C; ++c) dx[i * m.C + c] = ties(x[i * m.C + c], y[c]) ? dy[c] / count[c] : 0.0f;
-}
-
-// dy [N,P], x [N,P,C], y [N,P] → dx [N,P,C]
-static bool max_grad_channel_plan(const double* p, Plan& plan) {
-  const Map m = map_of(p);
-  if (!map_fits(m)) return false;
-  plan.lengths[0] = plan.lengths[2] = m.N * m.P;
-  plan.lengths[1] = plan.lengths[3] = m.N * m.P * m.C;
-  plan.pieces[0] = rows_of_map(m).pieces();
-  return true;
-}
-
-static void max_grad_channel_run(const Call& call, int, int piece) {
-  const Map m = map_of(call.params);
-  const Range range = rows_of_map(m).piece(piece);
-  for (int64_t i = range.begin; i < range.end; ++i) {
-    const float* x = call.operands[1] + i * m.C;
-    float* dx = call.operands[3] + i * m.C;
-    const float y = call.operands[2][i];
-    const V top = splat(y);
-    VI matches = {};
-    int64_t c = 0;
-    for (; c + L <= m.C; c += L) matches -= tied(load(x + c), top);
-    int count = 0;
-    for (int j = 0; j < L; ++j) count += matches[j];
-    for (; c < m.C; ++c) count += ties(x[c], y);
-    const float dy = call.operands[0][i] / static_cast<float>(count);
-    const V share = splat(dy);
-    for (c = 0; c + L <= m.C; c += L) store(dx + c, tied(load(x + c), top) ? share : V{});
-    for (; c < m.C; ++c) dx[c] = ties(x[c], y) ? dy : 0.0f;
-  }
+  for (int64_t i = range.begin; i < range.end; ++i) call.operands[1][i] = max_of(call.operands[0] + i * m.C, m.C);
 }
 
 // x [N,C], w [K] → y [N,C]; params: N, C, K, flip

@@ -2,6 +2,7 @@
 // shared between the translation units, or the linker could keep the copy a processor cannot run.
 #pragma once
 #include <cstdint>
+#include <type_traits>
 
 #include "../kernel.h"
 

@@ -115,7 +115,9 @@ function assignHomes(graph: Graph, order: readonly Tensor[]): Map<Tensor, Home> 
   order.forEach((x, position) => {
     const node = nodeOf(x);
     if (!node?.op.inPlace || homes.get(x)!.root !== x) return;
-    for (const source of node.op.inPlace.flatMap((k) => node.inputs[k] ?? [])) {
+    const { inPlace } = node.op;
+    const places = typeof inPlace === "function" ? inPlace(node) : inPlace;
+    for (const source of places.flatMap((k) => node.inputs[k] ?? [])) {
       const root = resolve(homes.get(source)!.root);
       const free = root.source.kind === "op" && lastOfRoot.get(root) === position;
       const same = source.layout === x.layout && sameShape(source.shape, x.shape);

@@ -18,17 +18,21 @@ export interface Place extends OpNode {
 /** Returns what stands in for the node, or undefined to leave it. */
 export type Rule = (place: Place) => Tensor | undefined;
 
-/** A pass over a graph: one rule, tried at every node, inputs first. The graph it gets stays as it is. */
+/** What makes one graph of another that computes the same; the graph it gets stays as it is. */
 export interface Pass {
   readonly name: string;
   /** What it does, for people who read programs. */
   readonly summary: string;
-  /** The rule for one graph: it may remember what it has seen there. */
-  begin(): Rule;
+  run(graph: Graph): Graph;
 }
 
-export function rewrite(graph: Graph, pass: Pass): Graph {
-  const rule = pass.begin();
+/** The run of a pass that tries one rule at every node, inputs first; `begin` makes the rule for one graph. */
+export const byRule =
+  (begin: () => Rule): Pass["run"] =>
+  (graph) =>
+    rewrite(graph, begin());
+
+function rewrite(graph: Graph, rule: Rule): Graph {
   const roots = [...Object.values(graph.outputs), ...graph.effects];
   const order = topologicalOrder(roots);
   const readers = new Map<Tensor, OpNode[]>();

@@ -1,5 +1,5 @@
 import { topologicalOrder } from "../autodiff/gradient.ts";
-import { nodeOf } from "../ops/op.ts";
+import { isView, nodeOf } from "../ops/op.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import type { Graph } from "./graph.ts";
 
@@ -11,7 +11,7 @@ export function schedule(graph: Graph): Tensor[] {
   const roots = [...Object.values(graph.outputs), ...graph.effects];
   const readers = new Map<Tensor, Tensor[]>();
   for (const tensor of topologicalOrder(roots)) {
-    for (const x of nodeOf(tensor)?.inputs ?? []) {
+    for (const x of (nodeOf(tensor)?.inputs ?? []).map(seen)) {
       if (x.source.kind !== "variable") continue;
       const known = readers.get(x);
       if (known) known.push(tensor);
@@ -24,6 +24,12 @@ export function schedule(graph: Graph): Tensor[] {
     return written.flatMap((x) => (readers.get(x) ?? []).filter((reader) => reader !== tensor));
   };
   return topologicalOrder(roots, before);
+}
+
+/** The tensor whose memory a view looks at. */
+function seen(x: Tensor): Tensor {
+  const node = nodeOf(x);
+  return node && isView(node) ? seen(node.inputs[0]) : x;
 }
 
 const inputsOf = (tensor: Tensor): readonly Tensor[] => nodeOf(tensor)?.inputs ?? [];

@@ -52,11 +52,7 @@ export function broadcastTo(x: Tensor, shape: Shape): Tensor {
   return sameShape(x.shape, shape) ? x : apply(broadcastToOp, [x], { shape });
 }
 
-function binary(
-  name: string,
-  f: (a: number, b: number) => number,
-  vjp: NonNullable<Op<null>["vjp"]>,
-): Op<null> {
+function binary(name: string, f: (a: number, b: number) => number, vjp: Op<null>["vjp"]): Op<null> {
   return defineOp<null>({
     name,
     shape: ([a, b]) => broadcastShape(name, a, b),
@@ -87,6 +83,45 @@ export const multiplyOp = binary(
   (a, b) => a * b,
   (dy, { inputs: [a, b] }) => [sumTo(multiply(dy, b), a.shape), sumTo(multiply(dy, a), b.shape)],
 );
+
+/** a/b with NumPy's broadcasting. */
+export const divideOp = binary(
+  "divide",
+  (a, b) => a / b,
+  (dy, { inputs: [a, b], output }) => [
+    sumTo(divide(dy, b), a.shape),
+    sumTo(scale(divide(multiply(dy, output), b), -1), b.shape),
+  ],
+);
+
+const ties = (a: number, b: number) => a === b || (Number.isNaN(a) && Number.isNaN(b));
+
+/** 1 where a = b or both are NaN, else 0, with NumPy's broadcasting. */
+export const equalOp = binary("equal", (a, b) => Number(ties(a, b)), null);
+
+/** The value where x = y or both are NaN, else 0. y and value are broadcast to x. */
+export const selectEqualOp = defineOp<null>({
+  name: "select_equal",
+  shape: ([x, y, value]) => {
+    for (const shape of [y, value]) {
+      const both = broadcastShape("select_equal", x, shape);
+      if (!sameShape(both, x)) {
+        throw new ShapeError("select_equal", `${showShape(shape)} does not broadcast to x ${showShape(x)}`);
+      }
+    }
+    return x;
+  },
+  vjp: null,
+  reference: ({ inputs: [x, y, value], shapes: [xs, ...small], output }) =>
+    forEachBroadcast(
+      xs,
+      small.map((shape) => expandedStrides(shape, xs)),
+      (at, [i, j]) => {
+        output[at] = ties(x[at], y[i]) ? value[j] : 0;
+      },
+    ),
+  native: ({ inputs: [x, ...small] }) => ({ kernel: "select_equal", params: broadcastParams(x, small) }),
+});
 
 /** max(x, 0), NaN kept. */
 export const reluOp = defineOp<null>({
@@ -162,6 +197,7 @@ export const scaleOp: Op<{ factor: number }> = defineOp({
 
 export const add = (a: Tensor, b: Tensor) => apply(addOp, [a, b], null);
 export const multiply = (a: Tensor, b: Tensor) => apply(multiplyOp, [a, b], null);
+export const divide = (a: Tensor, b: Tensor) => apply(divideOp, [a, b], null);
 export const relu = (x: Tensor) => apply(reluOp, [x], null);
 export const sigmoid = (x: Tensor) => apply(sigmoidOp, [x], null);
 export const scale = (x: Tensor, factor: number) => apply(scaleOp, [x], { factor });

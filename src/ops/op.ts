@@ -43,7 +43,7 @@ export interface Op<A = unknown> {
   /** Inputs that are overwritten: such an op has no output of its own (shape [0]) and closes a step. */
   readonly writes?: readonly number[];
   /** The output may take the memory of one of these inputs, of its own shape, when nothing else needs it. */
-  readonly inPlace?: readonly number[];
+  readonly inPlace?: readonly number[] | ((node: Node<A>) => readonly number[]);
   /** Multiply-adds of one application, for the figures people compare. */
   multiplyAdds?(node: Node<A>): number;
 }
@@ -68,6 +68,10 @@ export function nodeOf(tensor: Tensor): (Node & { readonly op: Op }) | undefined
   if (source.kind !== "op") return undefined;
   return { op: source.op, inputs: source.inputs, attrs: source.attrs, output: tensor };
 }
+
+/** Whether the output is part of the first input's memory. */
+export const isView = (node: Node & { readonly op: Op }): boolean =>
+  !node.op.writes && "alias" in node.op.native(node);
 
 export function expectRank(op: string, name: string, shape: Shape, rank: number): void {
   if (shape.length !== rank) {

@@ -1,7 +1,7 @@
 import type { Shape, Tensor } from "../tensor/tensor.ts";
 import { expandedStrides, forEachBroadcast } from "./broadcast.ts";
-import { broadcastTo, scale } from "./elementwise.ts";
-import { apply, defineOp, expectRank, expectSame } from "./op.ts";
+import { broadcastTo, divide, equalOp, scale, selectEqualOp, sumTo } from "./elementwise.ts";
+import { apply, defineOp, expectRank } from "./op.ts";
 
 /** Axes a reduction goes over, kept with length 1: `spatial` [N,C,H,W] → [N,C,1,1], `channel` → [N,1,H,W]. */
 export interface Over {
@@ -36,11 +36,14 @@ export const meanOp = defineOp<Over>({
   native: ({ inputs: [x], attrs }) => kernel("mean", attrs, x),
 });
 
-/** Largest value over space (global max pooling) or over channels; NaN wins. */
+/** Largest value over space (global max pooling) or over channels; NaN wins. Its gradient is shared among equals. */
 export const maxOp = defineOp<Over>({
   name: "max",
   shape: ([x], over) => reducedShape("max", x, over),
-  vjp: (dy, { inputs: [x], attrs, output }) => [apply(maxGradOp, [dy, x, output], attrs)],
+  vjp: (dy, { inputs: [x], output: y }) => {
+    const winners = sumTo(apply(equalOp, [x, y], null), y.shape);
+    return [apply(selectEqualOp, [x, y, divide(dy, winners)], null)];
+  },
   reference: ({ inputs: [x], shapes: [xs], output, outputShape }) => {
     output.fill(-Infinity);
     forEachBroadcast(xs, [expandedStrides(outputShape, xs)], (at, [to]) => {
@@ -48,30 +51,6 @@ export const maxOp = defineOp<Over>({
     });
   },
   native: ({ inputs: [x], attrs }) => kernel("max", attrs, x),
-});
-
-/** dy shared evenly among the values equal to the maximum y. dy, y reduced; x [N,C,H,W] → [N,C,H,W]. */
-export const maxGradOp = defineOp<Over>({
-  name: "max_grad",
-  shape: ([dy, x, y], over) => {
-    const reduced = reducedShape("max_grad", x, over);
-    expectSame("max_grad", "dy", dy, reduced);
-    expectSame("max_grad", "y", y, reduced);
-    return x;
-  },
-  vjp: null,
-  reference: ({ inputs: [dy, x, y], shapes: [reduced, xs], output }) => {
-    const strides = [expandedStrides(reduced, xs)];
-    const ties = new Float64Array(dy.length);
-    const wins = (at: number, to: number) => x[at] === y[to] || (Number.isNaN(x[at]) && Number.isNaN(y[to]));
-    forEachBroadcast(xs, strides, (at, [to]) => {
-      if (wins(at, to)) ties[to]++;
-    });
-    forEachBroadcast(xs, strides, (at, [to]) => {
-      output[at] = wins(at, to) ? dy[to] / ties[to] : 0;
-    });
-  },
-  native: ({ inputs: [, x], attrs }) => kernel("max_grad", attrs, x),
 });
 
 export const mean = (x: Tensor, over: Over["over"]) => apply(meanOp, [x], { over });

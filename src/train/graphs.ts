@@ -28,7 +28,8 @@ export function trainingGraph(
   const updates = parameters.map((parameter, k) =>
     optimizer.update(parameter, gradients[k], rates, variables),
   );
-  return { outputs: { loss, logits }, effects: [...nn.effects, ...updates] };
+  // from the last layer to the first: a gradient is used as soon as it is there, and its memory is free again
+  return { outputs: { loss, logits }, effects: [...nn.effects, ...updates.reverse()] };
 }
 
 /** One evaluated batch: feeds `images`, `labels`; outputs `loss` [1] (mean, no smoothing) and `logits`. */

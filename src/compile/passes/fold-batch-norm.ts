@@ -4,7 +4,7 @@ import { addOp, reluOp } from "../../ops/elementwise.ts";
 import { convFusedOp, foldBatchNormOp } from "../../ops/fused.ts";
 import { apply } from "../../ops/op.ts";
 import { sameShape, type Tensor } from "../../tensor/tensor.ts";
-import type { Pass, Place } from "../rewrite.ts";
+import { byRule, type Pass, type Place } from "../rewrite.ts";
 
 /** batch_norm_inference(conv2d(x, w)) → one convolution that scales and shifts what it stores. */
 function foldNorm({ op, inputs, attrs, only }: Place): Tensor | undefined {
@@ -45,5 +45,5 @@ function foldRelu({ op, inputs: [x], only }: Place): Tensor | undefined {
 export const foldBatchNorm: Pass = {
   name: "fold batch norm",
   summary: "in evaluation a convolution applies the normalisation, the addition and the ReLU that follow it",
-  begin: () => (place) => foldNorm(place) ?? foldResidual(place) ?? foldRelu(place),
+  run: byRule(() => (place) => foldNorm(place) ?? foldResidual(place) ?? foldRelu(place)),
 };

@@ -1,8 +1,9 @@
 import type { Graph } from "../graph.ts";
-import { type Pass, rewrite } from "../rewrite.ts";
+import type { Pass } from "../rewrite.ts";
 import { foldBatchNorm } from "./fold-batch-norm.ts";
 import { fuseInputGrad } from "./input-grad.ts";
 import { mergeEqual } from "./merge-equal.ts";
+import { fuseRegions } from "./regions.ts";
 import { statisticsAlong } from "./statistics.ts";
 import { recomputeNorm } from "./weight-grad.ts";
 
@@ -13,6 +14,7 @@ export const passes: readonly Pass[] = [
   statisticsAlong,
   recomputeNorm,
   fuseInputGrad,
+  fuseRegions,
 ];
 
-export const optimize = (graph: Graph): Graph => passes.reduce(rewrite, graph);
+export const optimize = (graph: Graph): Graph => passes.reduce((before, pass) => pass.run(before), graph);

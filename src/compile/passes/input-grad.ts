@@ -10,7 +10,7 @@ import {
 } from "../../ops/fused.ts";
 import { apply, nodeOf, type Op } from "../../ops/op.ts";
 import { sameShape, type Tensor } from "../../tensor/tensor.ts";
-import type { Pass, Place } from "../rewrite.ts";
+import { byRule, type Pass, type Place } from "../rewrite.ts";
 
 type Attrs = Parameters<typeof conv2dInputGradOp.shape>[1];
 
@@ -82,5 +82,5 @@ export const fuseInputGrad: Pass = {
   name: "gradients in place",
   summary:
     "a convolution's input gradient adds the gradient of the other path, applies ReLU's mask and sums what the batch norm before needs, while it stores",
-  begin: () => (place) => addResidual(place) ?? maskGradient(place) ?? sumsAlong(place),
+  run: byRule(() => (place) => addResidual(place) ?? maskGradient(place) ?? sumsAlong(place)),
 };

@@ -1,11 +1,11 @@
 import type { Tensor } from "../../tensor/tensor.ts";
-import type { Pass } from "../rewrite.ts";
+import { byRule, type Pass } from "../rewrite.ts";
 
 /** What is computed twice from the same tensors is computed once. */
 export const mergeEqual: Pass = {
   name: "merge equal",
   summary: "what would be computed twice is computed once",
-  begin: () => {
+  run: byRule(() => {
     const seen = new Map<string, Tensor>();
     const ids = new Map<Tensor, number>();
     const id = (x: Tensor) => {
@@ -20,5 +20,5 @@ export const mergeEqual: Pass = {
       seen.set(key, output);
       return undefined;
     };
-  },
+  }),
 };

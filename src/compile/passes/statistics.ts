@@ -2,7 +2,7 @@ import { batchStatisticsOp } from "../../ops/batch-norm.ts";
 import { conv2dOp } from "../../ops/conv.ts";
 import { convFusedOp, statisticsAlongOp } from "../../ops/fused.ts";
 import { apply, nodeOf } from "../../ops/op.ts";
-import type { Pass } from "../rewrite.ts";
+import { byRule, type Pass } from "../rewrite.ts";
 
 type Attrs = Parameters<typeof conv2dOp.shape>[1];
 
@@ -10,17 +10,15 @@ type Attrs = Parameters<typeof conv2dOp.shape>[1];
 export const statisticsAlong: Pass = {
   name: "statistics along",
   summary: "a convolution sums the batch statistics of its results while it stores them",
-  begin:
-    () =>
-    ({ op, inputs, attrs, readers }) => {
-      if (op.name === conv2dOp.name && readers.some((reader) => reader.op.name === batchStatisticsOp.name)) {
-        const none = { affine: false, residual: false, relu: false };
-        return apply(convFusedOp, inputs, { ...(attrs as Attrs), ...none, statistics: true });
-      }
-      if (op.name !== batchStatisticsOp.name) return undefined;
-      const source = nodeOf(inputs[0]);
-      return source?.op.name === convFusedOp.name && (source.attrs as { statistics: boolean }).statistics
-        ? apply(statisticsAlongOp, inputs, null)
-        : undefined;
-    },
+  run: byRule(() => ({ op, inputs, attrs, readers }) => {
+    if (op.name === conv2dOp.name && readers.some((reader) => reader.op.name === batchStatisticsOp.name)) {
+      const none = { affine: false, residual: false, relu: false };
+      return apply(convFusedOp, inputs, { ...(attrs as Attrs), ...none, statistics: true });
+    }
+    if (op.name !== batchStatisticsOp.name) return undefined;
+    const source = nodeOf(inputs[0]);
+    return source?.op.name === convFusedOp.name && (source.attrs as { statistics: boolean }).statistics
+      ? apply(statisticsAlongOp, inputs, null)
+      : undefined;
+  }),
 };

@@ -1,17 +1,29 @@
 import {
   addOp,
   broadcastToOp,
+  divideOp,
+  equalOp,
   multiplyOp,
   reluGradOp,
   reluOp,
   scaleOp,
+  selectEqualOp,
   sigmoidGradOp,
   sigmoidOp,
   sumToOp,
 } from "../../../src/ops/elementwise.ts";
 import type { Op } from "../../../src/ops/op.ts";
 import type { Shape } from "../../../src/tensor/tensor.ts";
-import { awayFromZero, distinct, listed, normal, offset, ties, type Values } from "../../support/values.ts";
+import {
+  awayFromZero,
+  distinct,
+  listed,
+  normal,
+  offset,
+  positive,
+  ties,
+  type Values,
+} from "../../support/values.ts";
 import { kernel, type OpCase, opCase, opCases, operand } from "./types.ts";
 
 const shapes: readonly Shape[] = [
@@ -91,17 +103,17 @@ const largePairs: readonly (readonly [Shape, Shape])[] = [
 ];
 
 const both: readonly number[] = [0, 1];
-const binaryCases = (): OpCase<null>[] => [
-  ...pairs.map(([a, b]) => opCase([operand(a), operand(b)], null, both)),
-  opCase([kernel([5, 3, 2, 4]), kernel([5, 3, 2, 4])], null, both),
-  opCase([kernel([5, 3]), kernel([5, 3])], null, both),
-  ...largePairs.map(([a, b]) => opCase([operand(a), operand(b)], null, [], true)),
+const binaryCases = (first: Values, second: Values, differentiate: readonly number[]): OpCase<null>[] => [
+  ...pairs.map(([a, b]) => opCase([operand(a, first), operand(b, second)], null, differentiate)),
+  opCase([kernel([5, 3, 2, 4], first), kernel([5, 3, 2, 4], second)], null, differentiate),
+  opCase([kernel([5, 3], first), kernel([5, 3], second)], null, differentiate),
+  ...largePairs.map(([a, b]) => opCase([operand(a, first), operand(b, second)], null, [], true)),
 ];
 
-const binary = (op: Op<null>) =>
+const binary = (op: Op<null>, first = normal, second = normal, differentiate = both) =>
   opCases({
     op,
-    cases: binaryCases(),
+    cases: binaryCases(first, second, differentiate),
     refusals: [
       {
         shapes: [
@@ -198,6 +210,39 @@ const largeExpansions: readonly (readonly [Shape, Shape])[] = [
 export const elementwise = [
   binary(addOp),
   binary(multiplyOp),
+  binary(divideOp, normal, positive),
+  binary(equalOp, ties, ties, []),
+  opCases({
+    op: selectEqualOp,
+    cases: [
+      ...expansions.map(([small, x]) =>
+        opCase([operand(x, ties), operand(small, ties), operand(small)], null),
+      ),
+      opCase([operand([3, 5, 4, 7], ties), operand([3, 5, 4, 7], ties), operand([3, 1, 4, 7])], null),
+      opCase([operand(large, ties), operand([3, 67, 1, 1], ties), operand([3, 67, 1, 1])], null, [], true),
+    ],
+    refusals: [
+      {
+        shapes: [
+          [3, 5],
+          [3, 4],
+          [3, 5],
+        ],
+        attrs: null,
+        says: ["[3,5]", "[3,4]"],
+      },
+      {
+        shapes: [
+          [3, 1],
+          [3, 1],
+          [3, 5],
+        ],
+        attrs: null,
+        says: ["[3,5] does not broadcast to x [3,1]"],
+      },
+    ],
+    infinities: true,
+  }),
   opCases({
     ...unary(reluOp, null, awayFromZero),
     cases: [

@@ -1,6 +1,6 @@
-import { maxGradOp, maxOp, meanOp, type Over } from "../../../src/ops/reduce.ts";
+import { maxOp, meanOp, type Over } from "../../../src/ops/reduce.ts";
 import type { Shape } from "../../../src/tensor/tensor.ts";
-import { distinct, normal, offset, ties, type Values } from "../../support/values.ts";
+import { distinct, normal, offset, type Values } from "../../support/values.ts";
 import { type OpCase, opCase, opCases, operand, type Refusal } from "./types.ts";
 
 const shapes: readonly Shape[] = [
@@ -15,9 +15,6 @@ const shapes: readonly Shape[] = [
 const large: Shape = [3, 130, 23, 19];
 const directions: readonly Over[] = [{ over: "spatial" }, { over: "channel" }];
 
-const reducedOf = ([n, c, h, w]: Shape, { over }: Over): Shape =>
-  over === "spatial" ? [n, c, 1, 1] : [n, 1, h, w];
-
 const along = (make: (x: Shape, over: Over, large: boolean) => OpCase<Over>): OpCase<Over>[] =>
   directions.flatMap((over) => [...shapes.map((x) => make(x, over, false)), make(large, over, true)]);
 
@@ -28,27 +25,6 @@ const refusals: readonly Refusal<Over>[] = [
   { shapes: [[3, 5]], attrs: { over: "spatial" }, says: ["4 dimensions", "[3,5]"] },
   { shapes: [[3, 5, 7]], attrs: { over: "channel" }, says: ["4 dimensions", "[3,5,7]"] },
 ];
-
-/** dy, x and the maxima y of x. */
-const maxima = (values: Values): OpCase<Over>[] =>
-  along((x, over, isLarge) => {
-    const reduced = reducedOf(x, over);
-    const title = `x ${x.join("×")} over ${over.over} ${values === ties ? "with ties" : ""}`;
-    const ofX = () => values(x, title);
-    const largest: Values = () => {
-      const output = new Float64Array(reduced.reduce((a, b) => a * b));
-      maxOp.reference({
-        inputs: [Float64Array.from(ofX())],
-        shapes: [x],
-        attrs: over,
-        output,
-        outputShape: reduced,
-      });
-      return Float32Array.from(output);
-    };
-    const operands = [operand(reduced), operand(x, ofX), operand(reduced, largest)];
-    return { ...opCase<Over>(operands, over, [], isLarge), title };
-  });
 
 export const reductions = [
   opCases({
@@ -65,29 +41,5 @@ export const reductions = [
     ],
     refusals,
     infinities: true,
-  }),
-  opCases({
-    op: maxGradOp,
-    cases: [...maxima(distinct), ...maxima(ties)],
-    refusals: [
-      {
-        shapes: [
-          [3, 5, 1, 2],
-          [3, 5, 4, 7],
-          [3, 5, 1, 1],
-        ],
-        attrs: { over: "spatial" },
-        says: ["dy expects [3,5,1,1], has [3,5,1,2]"],
-      },
-      {
-        shapes: [
-          [3, 1, 4, 7],
-          [3, 5, 4, 7],
-          [3, 5, 1, 1],
-        ],
-        attrs: { over: "channel" },
-        says: ["y expects [3,1,4,7], has [3,5,1,1]"],
-      },
-    ],
   }),
 ];

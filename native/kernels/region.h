@@ -1,0 +1,439 @@
+// Several pixelwise ops in one walk over memory: a program of vector instructions over [N,P,C] (images, pixels,
+// channels last), run block by block on values that stay in the first-level cache.
+#pragma once
+#include "epilogue.h"
+#include "pool.h"
+
+namespace atento {
+namespace ATENTO_ISA {
+
+// What a tensor is to the region: one value for each element, each channel of an image, each pixel, each channel.
+enum class Extent { full, image_channel, pixel, channel, two_channels };
+
+enum class Opcode {
+  norm,          // (a − mean)·γ/√(variance + ε) + β; a, statistics, γ, β
+  norm_grad,     // gradient of norm in its input; a = dy, b = x, statistics, γ, sums
+  multiply_add,  // a·b + c
+  add,           // a + b
+  mask,          // a where not b ≤ 0
+  equal,         // 1 where a = b (or both are NaN), else 0
+  select_equal,  // (c where a = b, else 0) + d
+  copy,          // a
+  // results of the region that are smaller than it
+  sum_channels,  // [N,P]
+  max_channels,
+  sum_pixels,    // [N,C]
+  max_pixels,
+  grad_sums,     // [2,C]: Σa, Σa·x̂; a, b = x, statistics
+  count
+};
+
+constexpr int64_t kRegionBlock = 2048;  // floats of a block
+constexpr int64_t kRegionPieces = 8;    // wanted at least
+constexpr int kMaxInstructions = 64;
+constexpr int kNone = 1000;
+
+// A reference is an operand from 0 on, a block of workspace below 0, or kNone.
+struct Instruction {
+  Opcode op;
+  int to, a, b, c, d, e;
+  bool relu;
+  float value;  // ε, or what a sum is multiplied by
+};
+
+// Parameters: their number, operands, N, P, C, blocks of workspace, instructions; then the extent of each operand,
+// then nine numbers an instruction.
+struct Region {
+  const double* p;
+  int operands() const { return static_cast<int>(p[1]); }
+  int64_t N() const { return at(p, 2); }
+  int64_t P() const { return at(p, 3); }
+  int64_t C() const { return at(p, 4); }
+  int temporaries() const { return static_cast<int>(p[5]); }
+  int instructions() const { return static_cast<int>(p[6]); }
+  Extent extent(int k) const { return static_cast<Extent>(static_cast<int>(p[7 + k])); }
+  Instruction instruction(int i) const {
+    const double* q = p + 7 + operands() + 9 * i;
+    const auto ref = [q](int k) { return static_cast<int>(q[k]); };
+    return {static_cast<Opcode>(ref(0)), ref(1), ref(2), ref(3), ref(4), ref(5), ref(6), q[7] != 0, static_cast<float>(q[8])};
+  }
+  int64_t floats(int k) const {
+    switch (extent(k)) {
+      case Extent::full: return N() * P() * C();
+      case Extent::image_channel: return N() * C();
+      case Extent::pixel: return N() * P();
+      case Extent::channel: return C();
+      default: return 2 * C();
+    }
+  }
+  int64_t block_pixels() const { return max(1, min(P(), kRegionBlock / C())); }
+  int splits() const { return static_cast<int>(min(ceil_div(P(), block_pixels()), ceil_div(kRegionPieces, N()))); }
+  int pieces() const { return static_cast<int>(N()) * splits(); }
+};
+
+INLINE bool reduces_pixels(Opcode op) { return op == Opcode::sum_pixels || op == Opcode::max_pixels; }
+
+// Floats of workspace: shared, for each instruction that sums over pieces; of a thread, its coefficients.
+INLINE int64_t shared_floats(const Region& r, Opcode op) {
+  if (op == Opcode::grad_sums) return 4 * r.pieces() * r.C();
+  return reduces_pixels(op) && r.splits() > 1 ? round_up(r.pieces() * r.C(), 2) : 0;
+}
+INLINE int64_t coefficients(Opcode op) {
+  return op == Opcode::norm_grad ? 3 : op == Opcode::norm || reduces_pixels(op) ? 1 : 0;
+}
+
+INLINE bool region_fits(const Region& r) {
+  const double* p = r.p;
+  if (p[0] < 8 || p[1] < 1 || p[1] > kMaxOperands || p[2] < 1 || p[3] < 1 || p[4] < 1 || p[5] < 0 || p[5] > 32 ||
+      p[6] < 1 || p[6] > kMaxInstructions || p[0] != 7 + p[1] + 9 * p[6] || r.pieces() < 1) {
+    return false;
+  }
+  for (int k = 0; k < r.operands(); ++k)
+    if (p[7 + k] < 0 || p[7 + k] > 4) return false;
+  const auto is = [&](int ref, Extent extent) { return ref >= 0 && ref < r.operands() && r.extent(ref) == extent; };
+  const auto full = [&](int ref) { return (ref < 0 && -ref <= r.temporaries()) || is(ref, Extent::full); };
+  const auto value = [&](int ref) { return full(ref) || is(ref, Extent::image_channel) || is(ref, Extent::pixel); };
+  const auto alike = [&](int x, int y) { return full(x) ? full(y) : !full(y) && r.extent(x) == r.extent(y); };
+  for (int i = 0; i < r.instructions(); ++i) {
+    const Instruction n = r.instruction(i);
+    bool fits = false;
+    switch (n.op) {
+      case Opcode::norm:
+        fits = full(n.to) && full(n.a) && is(n.b, Extent::two_channels) && is(n.c, Extent::channel) && is(n.d, Extent::channel);
+        break;
+      case Opcode::norm_grad:
+        fits = full(n.to) && full(n.a) && full(n.b) && is(n.c, Extent::two_channels) && is(n.d, Extent::channel) &&
+               is(n.e, Extent::two_channels);
+        break;
+      case Opcode::multiply_add: fits = full(n.to) && full(n.a) && value(n.b) && (n.c == kNone || value(n.c)); break;
+      case Opcode::add:
+      case Opcode::equal: fits = full(n.to) && full(n.a) && value(n.b); break;
+      case Opcode::select_equal:
+        fits = full(n.to) && full(n.a) && value(n.b) && value(n.c) && (n.d == kNone || (value(n.d) && alike(n.b, n.c)));
+        break;
+      case Opcode::mask: fits = full(n.to) && full(n.a) && full(n.b); break;
+      case Opcode::copy: fits = full(n.to) && value(n.a); break;
+      case Opcode::sum_channels:
+      case Opcode::max_channels: fits = is(n.to, Extent::pixel) && full(n.a); break;
+      case Opcode::sum_pixels:
+      case Opcode::max_pixels: fits = is(n.to, Extent::image_channel) && full(n.a); break;
+      case Opcode::grad_sums:
+        fits = is(n.to, Extent::two_channels) && full(n.a) && full(n.b) && is(n.c, Extent::two_channels);
+        break;
+      default: break;
+    }
+    if (!fits) return false;
+  }
+  return true;
+}
+
+static bool region_plan(const double* p, Plan& plan) {
+  const Region r{p};
+  if (!region_fits(r)) return false;
+  plan.operands = r.operands();
+  for (int k = 0; k < r.operands(); ++k) plan.lengths[k] = r.floats(k);
+  plan.local = r.temporaries() * r.block_pixels() * r.C();
+  for (int i = 0; i < r.instructions(); ++i) {
+    plan.shared += shared_floats(r, r.instruction(i).op);
+    plan.local += coefficients(r.instruction(i).op) * r.C();
+  }
+  plan.pieces[0] = r.pieces();
+  plan.phases = plan.shared > 0 ? 2 : 1;
+  return true;
+}
+
+// How the values of one operand lie in a block of rows (pixels) of C channels.
+enum class Walk { full, row, column };
+
+template <Walk W, class T>
+INLINE T value_at(const float* p, int64_t row, int64_t C, int64_t c) {
+  if (W == Walk::full) return get(p + row * C + c, T{});
+  if (W == Walk::row) return get(p + c, T{});
+  return p[row] - T{};
+}
+
+template <class F>
+INLINE void for_elements(int64_t rows, int64_t C, F f) {
+  for (int64_t r = 0; r < rows; ++r) {
+    int64_t c = 0;
+    for (; c + L <= C; c += L) f(r, c, V{});
+    for (; c < C; ++c) f(r, c, 0.0f);
+  }
+}
+
+template <class T>
+INLINE T relu_of(T x) { return x < T{} ? T{} : x; }
+
+struct BlockValue {
+  const float* p;
+  Walk walk;
+};
+
+// Calls `f` with each walk a value may have, as a constant: loops know it when they are compiled.
+template <class F>
+INLINE void by_walk(Walk walk, F f) {
+  if (walk == Walk::full) f(std::integral_constant<Walk, Walk::full>{});
+  else if (walk == Walk::row) f(std::integral_constant<Walk, Walk::row>{});
+  else f(std::integral_constant<Walk, Walk::column>{});
+}
+
+// to = f(a, b)
+template <class F>
+INLINE void binary_block(int64_t rows, int64_t C, float* to, const float* a, BlockValue b, F f) {
+  by_walk(b.walk, [&](auto walk) {
+    constexpr Walk B = decltype(walk)::value;
+    const bool flat = B == Walk::full;
+    for_elements(flat ? 1 : rows, flat ? rows * C : C, [=](int64_t r, int64_t k, auto t) {
+      put(to + r * C + k, f(get(a + r * C + k, t), value_at<B, decltype(t)>(b.p, r, C, k)));
+    });
+  });
+}
+
+// to = f(a, b, c)
+template <class F>
+INLINE void ternary_block(int64_t rows, int64_t C, float* to, const float* a, BlockValue b, BlockValue c, F f) {
+  by_walk(c.walk, [&](auto walk) {
+    constexpr Walk W = decltype(walk)::value;
+    by_walk(b.walk, [&](auto inner) {
+      constexpr Walk B = decltype(inner)::value;
+      for_elements(rows, C, [=](int64_t r, int64_t k, auto t) {
+        using T = decltype(t);
+        put(to + r * C + k, f(get(a + r * C + k, t), value_at<B, T>(b.p, r, C, k), value_at<W, T>(c.p, r, C, k)));
+      });
+    });
+  });
+}
+
+template <class T>
+INLINE T select_equal(T x, T y, T value) {
+  return x == y ? value : (x != x ? (y != y ? value : T{}) : T{});
+}
+
+// to = (c where a = b, else 0) + d
+static void select_equal_add(int64_t rows, int64_t C, float* to, const float* a, BlockValue b, BlockValue c, BlockValue d) {
+  by_walk(d.walk, [&](auto walk) {
+    constexpr Walk W = decltype(walk)::value;
+    by_walk(b.walk, [&](auto inner) {
+      constexpr Walk B = decltype(inner)::value;
+      for_elements(rows, C, [=](int64_t r, int64_t k, auto t) {
+        using T = decltype(t);
+        const T value = select_equal(get(a + r * C + k, t), value_at<B, T>(b.p, r, C, k), value_at<B, T>(c.p, r, C, k));
+        put(to + r * C + k, value + value_at<W, T>(d.p, r, C, k));
+      });
+    });
+  });
+}
+
+// Where one piece of a region stands: its image, its pixels, and what it keeps beside the blocks.
+struct RegionPiece {
+  const Region& r;
+  const Call& call;
+  int64_t image;
+  Range pixels;
+  int piece;
+  float* workspace;  // temporaries, then coefficients
+
+  float* operand(int k, int64_t pixel) const {
+    float* p = call.operands[k];
+    switch (r.extent(k)) {
+      case Extent::full: return p + (image * r.P() + pixel) * r.C();
+      case Extent::image_channel: return p + image * r.C();
+      case Extent::pixel: return p + image * r.P() + pixel;
+      default: return p;
+    }
+  }
+  float* at_ref(int ref, int64_t pixel) const {
+    return ref < 0 ? workspace + (-ref - 1) * r.block_pixels() * r.C() : operand(ref, pixel);
+  }
+  BlockValue value(int ref, int64_t pixel) const {
+    if (ref == kNone) return {nullptr, Walk::full};
+    const Walk walk = ref < 0 || r.extent(ref) == Extent::full ? Walk::full
+                      : r.extent(ref) == Extent::pixel         ? Walk::column
+                                                               : Walk::row;
+    return {at_ref(ref, pixel), walk};
+  }
+};
+
+// What an instruction needs of each channel, and what it sums, before the first block.
+INLINE void begin_instruction(const RegionPiece& at, const Instruction& n, float* own) {
+  const int64_t C = at.r.C();
+  if (n.op == Opcode::norm) norm_rates(at.call.operands[n.b], at.call.operands[n.c], n.value, C, own);
+  if (n.op == Opcode::norm_grad) {
+    const float *mean = at.call.operands[n.c], *gamma = at.call.operands[n.d], *sums = at.call.operands[n.e];
+    const float M = static_cast<float>(at.r.N() * at.r.P());
+    for (int64_t c = 0; c < C; ++c) {
+      const float rate = 1 / __builtin_sqrtf(mean[C + c] + n.value);
+      own[c] = gamma[c] * rate;
+      own[C + c] = -own[c] * rate * sums[C + c] / M;
+      own[2 * C + c] = -own[c] * sums[c] / M;
+    }
+  }
+  if (n.op == Opcode::sum_pixels) clear(own, C);
+  if (n.op == Opcode::max_pixels)
+    for (int64_t c = 0; c < C; ++c) own[c] = -__builtin_inff();
+}
+
+// Sums of `rows` rows are made by themselves before they are added, so that long sums keep their precision.
+static void sum_pixels_block(int64_t rows, int64_t C, const float* a, float* sums) {
+  int64_t c = 0;
+  for (; c + L <= C; c += L) {
+    V sum{};
+    for (int64_t r = 0; r < rows; ++r) sum += load(a + r * C + c);
+    store(sums + c, load(sums + c) + sum);
+  }
+  for (; c < C; ++c) {
+    float sum = 0;
+    for (int64_t r = 0; r < rows; ++r) sum += a[r * C + c];
+    sums[c] += sum;
+  }
+}
+
+template <class T>
+INLINE void grad_sums_channels(int64_t rows, int64_t C, int64_t c, const float* dy, const float* x, const float* mean, double* totals) {
+  T sum{}, products{};
+  const T centre = get(mean + c, T{});
+  for (int64_t r = 0; r < rows; ++r) {
+    const T g = get(dy + r * C + c, T{});
+    sum += g;
+    products += g * (get(x + r * C + c, T{}) - centre);
+  }
+  accumulate(totals + c, wide(sum));
+  accumulate(totals + C + c, wide(products));
+}
+
+static void run_instruction(const RegionPiece& at, const Instruction& n, int64_t pixel, int64_t rows, float* own, float* shared) {
+  const int64_t C = at.r.C();
+  float* to = at.at_ref(n.to, pixel);
+  const float* a = at.at_ref(n.a, pixel);
+  const bool relu = n.relu;
+  switch (n.op) {
+    case Opcode::norm: {
+      const float *mean = at.call.operands[n.b], *beta = at.call.operands[n.d];
+      return for_elements(rows, C, [=](int64_t r, int64_t c, auto t) {
+        const auto y = (get(a + r * C + c, t) - get(mean + c, t)) * get(own + c, t) + get(beta + c, t);
+        put(to + r * C + c, relu ? relu_of(y) : y);
+      });
+    }
+    case Opcode::norm_grad: {
+      const float *x = at.at_ref(n.b, pixel), *mean = at.call.operands[n.c];
+      return for_elements(rows, C, [=](int64_t r, int64_t c, auto t) {
+        const auto centred = get(x + r * C + c, t) - get(mean + c, t);
+        put(to + r * C + c, get(own + c, t) * get(a + r * C + c, t) + (get(own + C + c, t) * centred + get(own + 2 * C + c, t)));
+      });
+    }
+    case Opcode::multiply_add: {
+      const BlockValue b = at.value(n.b, pixel);
+      if (n.c == kNone) return binary_block(rows, C, to, a, b, [=](auto x, auto y) { return relu ? relu_of(x * y) : x * y; });
+      return ternary_block(rows, C, to, a, b, at.value(n.c, pixel), [=](auto x, auto y, auto z) {
+        return relu ? relu_of(x * y + z) : x * y + z;
+      });
+    }
+    case Opcode::add:
+      return binary_block(rows, C, to, a, at.value(n.b, pixel), [=](auto x, auto y) { return relu ? relu_of(x + y) : x + y; });
+    case Opcode::mask:
+      return binary_block(rows, C, to, a, at.value(n.b, pixel), [](auto x, auto y) { return y <= decltype(y){} ? decltype(x){} : x; });
+    case Opcode::equal:
+      return binary_block(rows, C, to, a, at.value(n.b, pixel), [](auto x, auto y) {
+        return select_equal(x, y, decltype(x){} + 1.0f);
+      });
+    case Opcode::select_equal: {
+      const BlockValue b = at.value(n.b, pixel), c = at.value(n.c, pixel);
+      if (n.d == kNone) return ternary_block(rows, C, to, a, b, c, [](auto x, auto y, auto z) { return select_equal(x, y, z); });
+      return select_equal_add(rows, C, to, a, b, c, at.value(n.d, pixel));
+    }
+    case Opcode::copy: {
+      const BlockValue v = at.value(n.a, pixel);
+      return binary_block(rows, C, to, to, v, [=](auto, auto y) { return relu ? relu_of(y) : y; });
+    }
+    case Opcode::sum_channels:
+      for (int64_t r = 0; r < rows; ++r) to[r] = n.value * sum_of(a + r * C, C);
+      return;
+    case Opcode::max_channels:
+      for (int64_t r = 0; r < rows; ++r) to[r] = max_of(a + r * C, C);
+      return;
+    case Opcode::sum_pixels: return sum_pixels_block(rows, C, a, own);
+    case Opcode::max_pixels:
+      for (int64_t r = 0; r < rows; ++r)
+        for (int64_t c = 0; c < C; ++c) own[c] = wins(a[r * C + c], own[c]) ? a[r * C + c] : own[c];
+      return;
+    case Opcode::grad_sums: {
+      double* totals = reinterpret_cast<double*>(shared) + at.piece * 2 * C;
+      const float *x = at.at_ref(n.b, pixel), *mean = at.call.operands[n.c];
+      int64_t c = 0;
+      for (; c + L <= C; c += L) grad_sums_channels<V>(rows, C, c, a, x, mean, totals);
+      for (; c < C; ++c) grad_sums_channels<float>(rows, C, c, a, x, mean, totals);
+      return;
+    }
+    default: return;
+  }
+}
+
+// What a piece has summed over its pixels goes to the result, or to where the pieces of an image are joined.
+INLINE void end_instruction(const RegionPiece& at, const Instruction& n, const float* own, float* shared) {
+  const int64_t C = at.r.C();
+  if (!reduces_pixels(n.op)) return;
+  float* to = at.r.splits() > 1 ? shared + at.piece * C : at.operand(n.to, 0);
+  const float factor = n.op == Opcode::sum_pixels ? n.value : 1;
+  for (int64_t c = 0; c < C; ++c) to[c] = factor * own[c];
+}
+
+INLINE void join_pieces(const Region& r, const Call& call, const Instruction& n, float* shared) {
+  const int64_t C = r.C();
+  if (n.op == Opcode::grad_sums) {
+    return gradient_sums_of(reinterpret_cast<const double*>(shared), r.pieces(), C, call.operands[n.c], n.value, call.operands[n.to]);
+  }
+  if (!reduces_pixels(n.op) || r.splits() == 1) return;
+  for (int64_t image = 0; image < r.N(); ++image) {
+    const float* parts = shared + image * r.splits() * C;
+    float* to = call.operands[n.to] + image * C;
+    for (int64_t c = 0; c < C; ++c) {
+      float result = parts[c];
+      for (int64_t k = 1; k < r.splits(); ++k) {
+        const float part = parts[k * C + c];
+        if (n.op == Opcode::sum_pixels) result += part;
+        else if (wins(part, result)) result = part;
+      }
+      to[c] = result;
+    }
+  }
+}
+
+static void region_run(const Call& call, int phase, int piece) {
+  const Region r{call.params};
+  if (phase == 1) {
+    float* shared = call.shared;
+    for (int i = 0; i < r.instructions(); ++i) {
+      const Instruction n = r.instruction(i);
+      join_pieces(r, call, n, shared);
+      shared += shared_floats(r, n.op);
+    }
+    return;
+  }
+  const RegionPiece at{r, call, piece / r.splits(), share(r.P(), r.splits(), piece % r.splits()), piece, call.local};
+  const int64_t C = r.C(), step = r.block_pixels();
+  Instruction instructions[kMaxInstructions];
+  for (int i = 0; i < r.instructions(); ++i) instructions[i] = r.instruction(i);
+  const auto each = [&](auto f) {
+    float *own = at.workspace + r.temporaries() * step * C, *shared = call.shared;
+    for (int i = 0; i < r.instructions(); ++i) {
+      f(instructions[i], own, shared);
+      own += coefficients(instructions[i].op) * C;
+      shared += shared_floats(r, instructions[i].op);
+    }
+  };
+  each([&](const Instruction& n, float* own, float* shared) {
+    begin_instruction(at, n, own);
+    if (n.op == Opcode::grad_sums) {
+      double* totals = reinterpret_cast<double*>(shared) + piece * 2 * C;
+      for (int64_t c = 0; c < 2 * C; ++c) totals[c] = 0;
+    }
+  });
+  for (int64_t pixel = at.pixels.begin; pixel < at.pixels.end; pixel += step) {
+    const int64_t rows = min(step, at.pixels.end - pixel);
+    each([&](const Instruction& n, float* own, float* shared) { run_instruction(at, n, pixel, rows, own, shared); });
+  }
+  each([&](const Instruction& n, float* own, float* shared) { end_instruction(at, n, own, shared); });
+}
+
+}  // namespace ATENTO_ISA
+}  // namespace atento

@@ -1,0 +1,257 @@
+import { topologicalOrder } from "../../autodiff/gradient.ts";
+import { batchNormGradSumsOp, batchNormInputGradOp, batchNormOp } from "../../ops/batch-norm.ts";
+import {
+  addOp,
+  broadcastToOp,
+  equalOp,
+  multiplyOp,
+  reluGradOp,
+  reluOp,
+  selectEqualOp,
+  sumToOp,
+} from "../../ops/elementwise.ts";
+import { apply, nodeOf } from "../../ops/op.ts";
+import { maxOp, meanOp } from "../../ops/reduce.ts";
+import { type Shape, sameShape, type Tensor } from "../../tensor/tensor.ts";
+import type { Graph } from "../graph.ts";
+import { hole, regionAlongOp, regionOp } from "../region.ts";
+import { extentOf, regionShape } from "../region-program.ts";
+import type { OpNode, Pass } from "../rewrite.ts";
+
+const pixelwise = new Set(
+  [
+    batchNormOp,
+    batchNormInputGradOp,
+    addOp,
+    multiplyOp,
+    reluOp,
+    reluGradOp,
+    equalOp,
+    selectEqualOp,
+    broadcastToOp,
+  ].map(({ name }) => name),
+);
+const normal = new Set([batchNormOp, batchNormInputGradOp, batchNormGradSumsOp].map(({ name }) => name));
+const reductions = new Set([sumToOp, meanOp, maxOp, batchNormGradSumsOp].map(({ name }) => name));
+
+// what the kernel takes in one record, with room for the results
+const MOST_STEPS = 24;
+const MOST_OPERANDS = 18;
+const MOST_ROOTS = 4;
+
+/** Maps too small or too thin are left to the ops' own kernels. */
+const worthwhile = (shape: Shape) => shape.length === 4 && shape[1] >= 8 && shape[2] * shape[3] > 1;
+
+/** The node when it can be part of a region: its inputs and its output all fit one shape. */
+function memberOf(x: Tensor, names: ReadonlySet<string>): OpNode | undefined {
+  const node = nodeOf(x);
+  if (!node || !names.has(node.op.name)) return undefined;
+  const full = regionShape(x);
+  const vectors = normal.has(node.op.name); // which alone read [C] and [2,C]
+  const fits = [...node.inputs, x].every((part) => {
+    const extent = part.layout === "activation" ? extentOf(part.shape, full) : undefined;
+    return extent !== undefined && (vectors || extent <= 2);
+  });
+  return worthwhile(full) && fits ? node : undefined;
+}
+
+/** What becomes of a pixelwise tensor. */
+interface Fate {
+  /** Whether readers compute it for themselves. */
+  readonly inline: boolean;
+  /** Whether it is written to memory. */
+  written: boolean;
+}
+
+/** What a root does in one walk over memory, with all that is inlined into it. */
+interface Work {
+  readonly inlined: ReadonlySet<Tensor>;
+  /** All that is read, in order; those of the region's own shape. */
+  readonly operands: ReadonlySet<Tensor>;
+  readonly leaves: ReadonlySet<Tensor>;
+  readonly steps: number;
+}
+
+class Plan {
+  readonly order: readonly Tensor[];
+  readonly #fates = new Map<Tensor, Fate>();
+  readonly #works = new Map<Tensor, Work>();
+  readonly #readers = new Map<Tensor, OpNode[]>();
+  readonly #kept: ReadonlySet<Tensor>;
+
+  constructor(graph: Graph) {
+    this.order = topologicalOrder([...Object.values(graph.outputs), ...graph.effects]);
+    this.#kept = new Set(Object.values(graph.outputs));
+    for (const x of this.order) {
+      const node = nodeOf(x);
+      for (const source of node?.inputs ?? []) {
+        this.#readers.set(source, [...(this.#readers.get(source) ?? []), node!]);
+      }
+    }
+    for (const x of this.order) {
+      if (memberOf(x, pixelwise)) this.#fates.set(x, this.#fate(x));
+      else if (memberOf(x, reductions)) this.work(x);
+    }
+  }
+
+  #fate(x: Tensor): Fate {
+    const { leaves } = this.work(x);
+    const readers = new Set(this.#readers.get(x));
+    const readOutside = [...readers].some(({ output }) => {
+      const inside = memberOf(output, pixelwise) ?? memberOf(output, reductions);
+      return !inside || !sameShape(regionShape(output), x.shape);
+    });
+    const written = this.#kept.has(x) || readOutside || (readers.size > 1 && leaves.size > 2);
+    return { written, inline: !written || leaves.size === 1 };
+  }
+
+  /** Whether a tensor of a region is written to memory, for readers that do not compute it themselves. */
+  written(x: Tensor): boolean {
+    return this.#fates.get(x)?.written ?? true;
+  }
+
+  /** What it takes to compute a pixelwise tensor or a reduction. */
+  work(x: Tensor): Work {
+    const known = this.#works.get(x);
+    if (known) return known;
+    const full = regionShape(x);
+    const inlined = new Set<Tensor>();
+    let operands = new Set<Tensor>();
+    let steps = 1;
+    for (const source of nodeOf(x)!.inputs) {
+      const fate = sameShape(source.shape, full) ? this.#fates.get(source) : undefined;
+      const inner = fate?.inline ? this.work(source) : undefined;
+      const more = new Set([...operands, ...(inner?.operands ?? [])]);
+      if (inner && more.size < MOST_OPERANDS - 4 && steps + inner.steps <= MOST_STEPS) {
+        inlined.add(source);
+        operands = more;
+        steps += inner.steps;
+      } else {
+        operands.add(source);
+        if (fate) fate.written = true;
+      }
+    }
+    const leaves = new Set([...operands].filter(({ shape }) => sameShape(shape, full)));
+    const work = { inlined, operands, leaves, steps };
+    this.#works.set(x, work);
+    return work;
+  }
+}
+
+/** Reductions that are computed in one walk over memory, because one reads all that the others read. */
+type Group = Tensor[];
+
+const isSubset = <T>(a: ReadonlySet<T>, b: ReadonlySet<T>) => [...a].every((x) => b.has(x));
+
+function groupReductions(plan: Plan): Map<Tensor, Group> {
+  const groupOf = new Map<Tensor, Group>();
+  const groups: Group[] = [];
+  const fits = (group: Group, x: Tensor) => {
+    const works = [...group, x].map((root) => plan.work(root));
+    return (
+      group.length < MOST_ROOTS &&
+      sameShape(regionShape(group[0]), regionShape(x)) &&
+      new Set(works.flatMap(({ operands }) => [...operands])).size <= MOST_OPERANDS &&
+      works.reduce((sum, { steps }) => sum + steps, 0) <= 2 * MOST_STEPS &&
+      works.some(({ leaves }) => works.every((other) => isSubset(other.leaves, leaves)))
+    );
+  };
+  for (const x of plan.order) {
+    if (!memberOf(x, reductions)) continue;
+    const group = groups.find(
+      (known) => fits(known, x) && !reaches([x], known, groupOf) && !reaches(known, [x], groupOf),
+    );
+    if (group) group.push(x);
+    else groups.push([x]);
+    groupOf.set(x, group ?? groups[groups.length - 1]);
+  }
+  return groupOf;
+}
+
+/** Whether tensors are computed from others, groups being computed whole. */
+function reaches(from: Group, to: Group, groupOf: ReadonlyMap<Tensor, Group>): boolean {
+  const goals = new Set(to);
+  const seen = new Set<Tensor>();
+  const stack = [...from];
+  while (stack.length > 0) {
+    const x = stack.pop()!;
+    if (goals.has(x)) return true;
+    if (seen.has(x)) continue;
+    seen.add(x);
+    stack.push(...(nodeOf(x)?.inputs ?? []), ...(groupOf.get(x) ?? []));
+  }
+  return false;
+}
+
+const rebuilt = (x: Tensor, { op, attrs }: OpNode, inputs: readonly Tensor[]): Tensor => ({
+  ...x,
+  source: { kind: "op", op, inputs, attrs },
+});
+
+/** The same ops on holes for `operands`. */
+function body(roots: readonly Tensor[], operands: readonly Tensor[], plan: Plan): Tensor[] {
+  const holes = new Map(operands.map((x, k) => [x, hole(k, x)]));
+  const copies = new Map<Tensor, Tensor>();
+  const copy = (x: Tensor): Tensor => {
+    const known = copies.get(x);
+    if (known) return known;
+    const { inlined } = plan.work(x);
+    const node = nodeOf(x)!;
+    const made = rebuilt(
+      x,
+      node,
+      node.inputs.map((y) => (inlined.has(y) ? copy(y) : holes.get(y)!)),
+    );
+    copies.set(x, made);
+    return made;
+  };
+  return roots.map(copy);
+}
+
+function fuse(graph: Graph): Graph {
+  const plan = new Plan(graph);
+  const groups = groupReductions(plan);
+  const done = new Map<Tensor, Tensor>();
+  const makeRegion = (roots: readonly Tensor[]): void => {
+    const operands = [...new Set(roots.flatMap((root) => [...plan.work(root).operands]))];
+    const attrs = { roots: body(roots, operands, plan), index: 0 };
+    const inputs = operands.map(renew);
+    const main = apply(regionOp, inputs, attrs);
+    roots.forEach((root, index) => {
+      const result = index === 0 ? main : apply(regionAlongOp, [main, ...inputs], { ...attrs, index });
+      result.label = root.label;
+      done.set(root, result);
+    });
+  };
+
+  /** What stands in for a tensor of the old graph. */
+  function renew(x: Tensor): Tensor {
+    const known = done.get(x);
+    const node = nodeOf(x);
+    if (known || !node) return known ?? x;
+    const group = groups.get(x) ?? [x];
+    const region = groups.has(x) || memberOf(x, pixelwise);
+    if (region && (group.length > 1 || plan.work(x).steps > 1)) {
+      makeRegion(group);
+      return done.get(x)!;
+    }
+    const inputs = node.inputs.map(renew);
+    const same = inputs.every((source, k) => source === node.inputs[k]);
+    const result = same ? x : rebuilt(x, node, inputs);
+    done.set(x, result);
+    return result;
+  }
+  // in order, so that what is made at once never lies deep
+  for (const x of plan.order) if (plan.written(x)) renew(x);
+  return {
+    outputs: Object.fromEntries(Object.entries(graph.outputs).map(([name, x]) => [name, renew(x)])),
+    effects: graph.effects.map(renew),
+  };
+}
+
+export const fuseRegions: Pass = {
+  name: "regions",
+  summary:
+    "pixelwise ops that follow each other walk over memory once; what is cheap is computed where it is read and never written",
+  run: fuse,
+};
