@@ -95,34 +95,29 @@ INLINE void prefetch(const Epilogue& e, const float* target, const int64_t* to, 
     }
 }
 
-// Totals of `blocks` blocks, [block][2][C], in the order of the blocks.
-INLINE void add_totals(const double* totals, int64_t blocks, int64_t C, int64_t c, double& first, double& second) {
-  first = second = 0;
-  for (int64_t b = 0; b < blocks; ++b) {
-    first += totals[2 * b * C + c];
-    second += totals[(2 * b + 1) * C + c];
-  }
+// Adds the totals of all blocks, [block][2][C], to those of the first, in the order of the blocks.
+INLINE void join_totals(double* totals, int64_t blocks, int64_t C) {
+  for (int64_t b = 1; b < blocks; ++b)
+    for (int64_t i = 0; i < 2 * C; ++i) totals[i] += totals[2 * b * C + i];
 }
 
 // Mean and biased variance [2,C] of `count` values a channel.
-INLINE void statistics_of(const double* totals, int64_t blocks, int64_t C, int64_t count, float* statistics) {
+INLINE void statistics_of(double* totals, int64_t blocks, int64_t C, int64_t count, float* statistics) {
+  join_totals(totals, blocks, C);
+  const double n = static_cast<double>(count);
   for (int64_t c = 0; c < C; ++c) {
-    double sum, squares;
-    add_totals(totals, blocks, C, c, sum, squares);
-    const double n = static_cast<double>(count), variance = (squares - sum * sum / n) / n;
-    statistics[c] = static_cast<float>(sum / n);
+    const double mean = totals[c] / n, variance = totals[C + c] / n - totals[c] * mean / n;
+    statistics[c] = static_cast<float>(mean);
     statistics[C + c] = static_cast<float>(variance < 0 ? 0 : variance);
   }
 }
 
 // Σdy and Σdy·x̂ [2,C]
-INLINE void gradient_sums_of(const double* totals, int64_t blocks, int64_t C, const float* statistics, double eps,
-                             float* sums) {
+INLINE void gradient_sums_of(double* totals, int64_t blocks, int64_t C, const float* statistics, double eps, float* sums) {
+  join_totals(totals, blocks, C);
   for (int64_t c = 0; c < C; ++c) {
-    double sum, products;
-    add_totals(totals, blocks, C, c, sum, products);
-    sums[c] = static_cast<float>(sum);
-    sums[C + c] = static_cast<float>(products / __builtin_sqrt(statistics[C + c] + eps));
+    sums[c] = static_cast<float>(totals[c]);
+    sums[C + c] = static_cast<float>(totals[C + c] / __builtin_sqrt(statistics[C + c] + eps));
   }
 }
 

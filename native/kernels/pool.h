@@ -187,11 +187,15 @@ static void mean_channel_run(const Call& call, int, int piece) {
 
 // Largest of n floats.
 INLINE float max_of(const float* x, int64_t n) {
-  V lanes = splat(-__builtin_inff());
+  const V lowest = splat(-__builtin_inff());
+  V lanes[4] = {lowest, lowest, lowest, lowest};
   int64_t i = 0;
-  for (; i + L <= n; i += L) lanes = greater(lanes, load(x + i));
-  float best = -__builtin_inff();
-  for (int j = 0; j < L; ++j) best = wins(lanes[j], best) ? lanes[j] : best;
+  for (; i + 4 * L <= n; i += 4 * L)
+#pragma GCC unroll 4
+    for (int v = 0; v < 4; ++v) lanes[v] = greater(lanes[v], load(x + i + v * L));
+  for (; i + L <= n; i += L) lanes[0] = greater(lanes[0], load(x + i));
+  const V top = greater(greater(lanes[0], lanes[1]), greater(lanes[2], lanes[3]));
+  float best = across(top, [](V a, V b) { return greater(a, b); })[0];
   for (; i < n; ++i) best = wins(x[i], best) ? x[i] : best;
   return best;
 }

@@ -28,8 +28,9 @@ enum class Opcode {
   count
 };
 
-constexpr int64_t kRegionBlock = 2048;  // floats of a block
+constexpr int64_t kRegionBlock = 1024;  // floats of a block
 constexpr int64_t kRegionPieces = 8;    // wanted at least
+constexpr int64_t kRowsInFloat = 32;   // summed before they go to doubles
 constexpr int kMaxInstructions = 64;
 constexpr int kNone = 1000;
 
@@ -79,7 +80,7 @@ INLINE int64_t shared_floats(const Region& r, Opcode op) {
   return reduces_pixels(op) && r.splits() > 1 ? round_up(r.pieces() * r.C(), 2) : 0;
 }
 INLINE int64_t coefficients(Opcode op) {
-  return op == Opcode::norm_grad ? 3 : op == Opcode::norm || reduces_pixels(op) ? 1 : 0;
+  return op == Opcode::norm_grad ? 3 : op == Opcode::grad_sums ? 2 : op == Opcode::norm || reduces_pixels(op) ? 1 : 0;
 }
 
 INLINE bool region_fits(const Region& r) {
@@ -204,10 +205,11 @@ INLINE void ternary_block(int64_t rows, int64_t C, float* to, const float* a, Bl
   });
 }
 
-template <class T>
-INLINE T select_equal(T x, T y, T value) {
-  return x == y ? value : (x != x ? (y != y ? value : T{}) : T{});
+// NaN meets NaN when the maximum is one: then it is the same NaN.
+INLINE V select_equal(V x, V y, V value) {
+  return ((x == y) | (reinterpret_cast<VI&>(x) == reinterpret_cast<VI&>(y))) ? value : V{};
 }
+INLINE float select_equal(float x, float y, float value) { return ties(x, y) ? value : 0.0f; }
 
 // to = (c where a = b, else 0) + d
 static void select_equal_add(int64_t rows, int64_t C, float* to, const float* a, BlockValue b, BlockValue c, BlockValue d) {
@@ -269,36 +271,29 @@ INLINE void begin_instruction(const RegionPiece& at, const Instruction& n, float
     }
   }
   if (n.op == Opcode::sum_pixels) clear(own, C);
+  if (n.op == Opcode::grad_sums) clear(own, 2 * C);
   if (n.op == Opcode::max_pixels)
     for (int64_t c = 0; c < C; ++c) own[c] = -__builtin_inff();
 }
 
-// Sums of `rows` rows are made by themselves before they are added, so that long sums keep their precision.
-static void sum_pixels_block(int64_t rows, int64_t C, const float* a, float* sums) {
-  int64_t c = 0;
-  for (; c + L <= C; c += L) {
-    V sum{};
-    for (int64_t r = 0; r < rows; ++r) sum += load(a + r * C + c);
-    store(sums + c, load(sums + c) + sum);
-  }
-  for (; c < C; ++c) {
-    float sum = 0;
-    for (int64_t r = 0; r < rows; ++r) sum += a[r * C + c];
-    sums[c] += sum;
-  }
+// Rows are walked one after the other, the order in which memory brings them; sums wait in the cache.
+INLINE void sum_pixels_block(int64_t rows, int64_t C, const float* a, float* sums) {
+  for_elements(rows, C, [=](int64_t r, int64_t c, auto t) { put(sums + c, get(sums + c, t) + get(a + r * C + c, t)); });
 }
 
-template <class T>
-INLINE void grad_sums_channels(int64_t rows, int64_t C, int64_t c, const float* dy, const float* x, const float* mean, double* totals) {
-  T sum{}, products{};
-  const T centre = get(mean + c, T{});
-  for (int64_t r = 0; r < rows; ++r) {
-    const T g = get(dy + r * C + c, T{});
-    sum += g;
-    products += g * (get(x + r * C + c, T{}) - centre);
-  }
-  accumulate(totals + c, wide(sum));
-  accumulate(totals + C + c, wide(products));
+// Σdy and Σdy·(x − mean) of `rows` rows, added to sums [2,C].
+INLINE void grad_sums_block(int64_t rows, int64_t C, const float* dy, const float* x, const float* mean, float* sums) {
+  for_elements(rows, C, [=](int64_t r, int64_t c, auto t) {
+    const auto g = get(dy + r * C + c, t);
+    put(sums + c, get(sums + c, t) + g);
+    put(sums + C + c, get(sums + C + c, t) + g * (get(x + r * C + c, t) - get(mean + c, t)));
+  });
+}
+
+// Moves the float sums of a few rows to the doubles of the piece.
+INLINE void flush_sums(int64_t C, float* sums, double* totals) {
+  for (int64_t i = 0; i < 2 * C; ++i) totals[i] += sums[i];
+  clear(sums, 2 * C);
 }
 
 static void run_instruction(const RegionPiece& at, const Instruction& n, int64_t pixel, int64_t rows, float* own, float* shared) {
@@ -357,11 +352,11 @@ static void run_instruction(const RegionPiece& at, const Instruction& n, int64_t
         for (int64_t c = 0; c < C; ++c) own[c] = wins(a[r * C + c], own[c]) ? a[r * C + c] : own[c];
       return;
     case Opcode::grad_sums: {
-      double* totals = reinterpret_cast<double*>(shared) + at.piece * 2 * C;
-      const float *x = at.at_ref(n.b, pixel), *mean = at.call.operands[n.c];
-      int64_t c = 0;
-      for (; c + L <= C; c += L) grad_sums_channels<V>(rows, C, c, a, x, mean, totals);
-      for (; c < C; ++c) grad_sums_channels<float>(rows, C, c, a, x, mean, totals);
+      grad_sums_block(rows, C, a, at.at_ref(n.b, pixel), at.call.operands[n.c], own);
+      const bool last = pixel + rows == at.pixels.end;
+      if (last || (pixel + rows - at.pixels.begin) % kRowsInFloat < rows) {
+        flush_sums(C, own, reinterpret_cast<double*>(shared) + at.piece * 2 * C);
+      }
       return;
     }
     default: return;
@@ -380,7 +375,7 @@ INLINE void end_instruction(const RegionPiece& at, const Instruction& n, const f
 INLINE void join_pieces(const Region& r, const Call& call, const Instruction& n, float* shared) {
   const int64_t C = r.C();
   if (n.op == Opcode::grad_sums) {
-    return gradient_sums_of(reinterpret_cast<const double*>(shared), r.pieces(), C, call.operands[n.c], n.value, call.operands[n.to]);
+    return gradient_sums_of(reinterpret_cast<double*>(shared), r.pieces(), C, call.operands[n.c], n.value, call.operands[n.to]);
   }
   if (!reduces_pixels(n.op) || r.splits() == 1) return;
   for (int64_t image = 0; image < r.N(); ++image) {

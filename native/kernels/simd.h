@@ -29,6 +29,16 @@ INLINE V load(const float* p) { return *reinterpret_cast<const VU*>(p); }
 INLINE void store(float* p, V v) { *reinterpret_cast<VU*>(p) = v; }
 INLINE V splat(float s) { return s - V{}; }
 
+// The other half of the lanes, then the other quarter, …: f of all lanes in log L steps, in every lane.
+template <class F>
+INLINE V across(V v, F f) {
+  VI lane;
+  for (int i = 0; i < L; ++i) lane[i] = i;
+#pragma GCC unroll 4
+  for (int step = L / 2; step > 0; step /= 2) v = f(v, __builtin_shuffle(v, lane ^ step));
+  return v;
+}
+
 INLINE int64_t min(int64_t a, int64_t b) { return a < b ? a : b; }
 INLINE int64_t max(int64_t a, int64_t b) { return a > b ? a : b; }
 INLINE int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }

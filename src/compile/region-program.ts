@@ -102,15 +102,12 @@ class Assembler {
   }
 
   assemble() {
-    // the outermost op first: relu(add(multiply)) is one instruction
+    // the outermost op first: relu(add(add(multiply))) is a chain of instructions
     for (const x of [...this.#order].reverse()) {
       const node = nodeOf(x);
       if (!node) continue;
       if (is(x, reluOp)) this.#absorb(node.inputs[0], batchNormOp, addOp, multiplyOp);
-      if (is(x, addOp)) {
-        const parts = this.#absorbed.has(x) ? [multiplyOp] : [multiplyOp, selectEqualOp];
-        if (!this.#absorb(node.inputs[0], ...parts)) this.#absorb(node.inputs[1], ...parts);
-      }
+      if (is(x, addOp)) for (const part of node.inputs) this.#absorb(part, addOp, multiplyOp, selectEqualOp);
     }
     for (const x of this.#order) {
       const node = nodeOf(x);
@@ -148,15 +145,9 @@ class Assembler {
       case batchNormInputGradOp.name:
         into("norm_grad", [this.#block(a), this.#block(b), ...rest.map((x) => this.#value(x))], eps);
         return;
-      case addOp.name: {
-        const [part, other] = this.#absorbed.has(a) ? [a, b] : [b, a];
-        const inner = nodeOf(part);
-        if (!inner || !this.#absorbed.has(part)) return void into("add", this.#pair(a, b));
-        const [x, y, value] = inner.inputs;
-        if (is(part, multiplyOp)) into("multiply_add", [...this.#pair(x, y), this.#value(other)]);
-        else into("select_equal", [this.#block(x), this.#value(y), this.#value(value), this.#value(other)]);
+      case addOp.name:
+        this.#emitSum(node, relu, result);
         return;
-      }
       case multiplyOp.name:
         into("multiply_add", this.#pair(a, b));
         return;
@@ -188,6 +179,45 @@ class Assembler {
       default:
         throw new Error(`a region has no instruction for ${node.op.name}`);
     }
+  }
+
+  /** A sum of products, gradients of maxima and other values: one instruction for each of the first two. */
+  #emitSum(node: OpNode, relu: boolean, result: Tensor): void {
+    const terms = this.#terms(node);
+    const products = terms.filter((x) => this.#absorbed.has(x) && is(x, multiplyOp));
+    const selected = terms.filter((x) => this.#absorbed.has(x) && is(x, selectEqualOp));
+    const values = terms.filter((x) => !products.includes(x) && !selected.includes(x));
+    // the last instruction must be one that knows ReLU: a product or an addition
+    const late = relu && products.length === 0 && selected.length > 0 ? values.splice(-1) : [];
+    const first = values.shift();
+    let sum = first ? this.#value(first) : NONE;
+    let isBlock = first !== undefined && this.#isFull(first);
+    const add = (x: Tensor) => ["add", isBlock ? [sum, this.#value(x)] : [this.#block(x), sum]] as const;
+    const steps = [
+      ...values.map((x) => () => add(x)),
+      ...selected.map((x) => () => {
+        const [values, maxima, share] = nodeOf(x)!.inputs;
+        const from = [this.#block(values), this.#value(maxima), this.#value(share), sum];
+        return ["select_equal", from] as const;
+      }),
+      ...products.map((x) => () => {
+        const [a, b] = nodeOf(x)!.inputs;
+        return ["multiply_add", [...this.#pair(a, b), sum]] as const;
+      }),
+      ...late.map((x) => () => add(x)),
+    ];
+    steps.forEach((step, k) => {
+      const last = k === steps.length - 1;
+      const [opcode, from] = step();
+      const to = last ? this.#target(result) : this.#next--;
+      this.#code.push({ opcode, to, from, relu: last && relu });
+      [sum, isBlock] = [to, true];
+    });
+  }
+
+  /** What a chain of additions adds. */
+  #terms({ inputs }: OpNode): Tensor[] {
+    return inputs.flatMap((x) => (this.#absorbed.has(x) && is(x, addOp) ? this.#terms(nodeOf(x)!) : [x]));
   }
 
   #target(x: Tensor): Reference {
