@@ -1,277 +1,30 @@
-// Convolution and its input gradient, channels last: direct, from the source itself, block by block, with no
-// im2col, no transposition and no padding.
+// Convolution and its gradients with what goes before and after them, by whichever way the shape favours.
 #pragma once
-#include "epilogue.h"
+#include "direct_weight_grad.h"
+#include "winograd_weight_grad.h"
 
 namespace atento {
 namespace ATENTO_ISA {
 
-struct ConvDims {
-  int64_t N, IC, OC, IH, IW, OH, OW, KH, KW, SH, SW, PH, PW;
-};
-
-INLINE ConvDims conv_dims(const double* p) {
-  int64_t v[13];
-  for (int i = 0; i < 13; ++i) v[i] = static_cast<int64_t>(p[i]);
-  return {v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7], v[8], v[9], v[10], v[11], v[12]};
-}
-
-INLINE bool conv_dims_fit(const ConvDims& d) {
-  return d.N > 0 && d.IC > 0 && d.OC > 0 && d.OH > 0 && d.OW > 0 && d.KH > 0 && d.KW > 0 && d.SH > 0 && d.SW > 0 &&
-         d.PH >= 0 && d.PW >= 0 && d.OH == (d.IH + 2 * d.PH - d.KH) / d.SH + 1 &&
-         d.OW == (d.IW + 2 * d.PW - d.KW) / d.SW + 1;
-}
-
-INLINE int64_t image_x(const ConvDims& d) { return d.IH * d.IW * d.IC; }
-INLINE int64_t image_y(const ConvDims& d) { return d.OH * d.OW * d.OC; }
-INLINE int64_t weights(const ConvDims& d) { return d.KH * d.KW * d.IC * d.OC; }
-
-// A correlation as the block core sees it. The forward pass is one; the input gradient is SH·SW of them, one for
-// each residue of the output position, so that no inserted zero is ever multiplied.
-struct Correlation {
-  int64_t N;
-  const float* source; int64_t SourceH, SourceW, C;   // [N,SourceH,SourceW,C]
-  int64_t GH, GW;                     // grid of results in one image
-  int64_t step_h, step_w;             // source positions between neighbours of the grid
-  int64_t origin_h, origin_w;         // source position of tap 0 at grid position 0; outside is zero
-  int64_t TH, TW;                     // taps
-  const float* panels;                // [Co/NR][TH][TW][C][NR]
-  int64_t Co;
-  float* target; int64_t image, row, pixel;  // strides of the target grid
-  const Epilogue* epilogue;           // or null
-};
-
-// How a correlation is cut: into blocks of whole images, or of rows of one image, whose source stays in the
-// second-level cache while all output channels are computed.
-struct Blocks {
-  int64_t rows, images;   // of one block
-  int64_t per_image;      // blocks of one image when it is cut by rows
-  int64_t count;
-  int64_t groups;         // of output channels, so that there are pieces enough
-  int64_t pieces() const { return count * groups; }
-};
-
-constexpr int64_t kBlockFloats = 64 * 1024;  // 256 KiB: half of a small second-level cache
-constexpr int64_t kSmallWeights = 64 * 1024;    // floats that stay in the second-level cache beside a block
-constexpr int64_t kConvPieces = 8;           // wanted at least, so that threads finish together
-
-INLINE Blocks cut(int64_t N, int64_t C, int64_t SourceH, int64_t SourceW, int64_t GH, int64_t step_h, int64_t TH,
-                  int64_t Co) {
-  Blocks b{};
-  const int64_t line = SourceW * C, whole = SourceH * line;
-  if (whole <= kBlockFloats) {
-    b.images = ceil_div(N, ceil_div(N, max(1, kBlockFloats / whole)));
-    b.rows = GH;
-    b.per_image = 1;
-    b.count = ceil_div(N, b.images);
-  } else {
-    const int64_t fit = max(1, (kBlockFloats / line - TH) / step_h + 1);
-    b.rows = ceil_div(GH, ceil_div(GH, min(fit, GH)));
-    b.per_image = ceil_div(GH, b.rows);
-    b.images = 1;
-    b.count = N * b.per_image;
-  }
-  b.groups = max(1, min(ceil_div(Co, NR), kConvPieces / b.count));
-  return b;
-}
-
-INLINE int64_t block_pixels(const Blocks& b, int64_t GW) { return b.images * b.rows * GW; }
-
-// Runs of rows, or of columns, that lose the same taps (see Segment): one for each tap lost, and the middle.
-INLINE int64_t most_segments(int64_t positions, int64_t taps) { return min(positions, 2 * taps + 1); }
-
-// Floats of one thread's workspace: where each pixel of a block reads and writes, and its segments.
-INLINE int64_t block_workspace(const Blocks& b, int64_t GW, int64_t TH, int64_t TW) {
-  const int64_t heights = most_segments(b.rows, TH), widths = most_segments(GW, TW);
-  return 2 * (2 * block_pixels(b, GW) + 4 * (heights + widths) + heights * widths + 1);
-}
-
-// M pixels × NV vectors of output channels over TH rows of `run` products each: the taps of one kernel row lie
-// side by side in the source.
-template <int M, int NV>
-static void tile(int64_t TH, int64_t run, int64_t line, const float* source, const int64_t* from, const float* panel,
-                 int64_t panel_line, float* target, const int64_t* to, int64_t channels) {
-  V c[M][NV];
-#pragma GCC unroll 16
-  for (int i = 0; i < M; ++i)
-#pragma GCC unroll 2
-    for (int v = 0; v < NV; ++v) c[i][v] = V{};
-#pragma GCC unroll 16
-  for (int i = 0; i < M; ++i)  // the lines to be written arrive while the products are computed
-#pragma GCC unroll 2
-    for (int v = 0; v < NV; ++v) __builtin_prefetch(target + to[i] + v * L, 1);
-  for (int64_t t = 0; t < TH; ++t) {
-    const float* a[M];
-#pragma GCC unroll 16
-    for (int i = 0; i < M; ++i) a[i] = source + from[i] + t * line;
-    const float* b = panel + t * panel_line;
-    for (int64_t k = 0; k < run; ++k) {
-      V w[NV];
-#pragma GCC unroll 2
-      for (int v = 0; v < NV; ++v) w[v] = load(b + v * L);
-      b += NV * L;
-#pragma GCC unroll 16
-      for (int i = 0; i < M; ++i) {
-        const V x = splat(a[i][k]);
-#pragma GCC unroll 2
-        for (int v = 0; v < NV; ++v) c[i][v] += x * w[v];
-      }
-    }
-  }
-  if (channels == NV * L) {
-#pragma GCC unroll 16
-    for (int i = 0; i < M; ++i)
-#pragma GCC unroll 2
-      for (int v = 0; v < NV; ++v) store(target + to[i] + v * L, c[i][v]);
-    return;
-  }
-#pragma GCC unroll 16
-  for (int i = 0; i < M; ++i) {
-    float rest[NV * L];
-#pragma GCC unroll 2
-    for (int v = 0; v < NV; ++v) store(rest + v * L, c[i][v]);
-    for (int64_t k = 0; k < channels; ++k) target[to[i] + k] = rest[k];
-  }
-}
-
-using Tile = void (*)(int64_t, int64_t, int64_t, const float*, const int64_t*, const float*, int64_t, float*,
-                      const int64_t*, int64_t);
-
-template <int NV>
-INLINE Tile tile_of(int64_t m) {
-  static constexpr Tile table[] = {
-      tile<1, NV>, tile<2, NV>, tile<3, NV>, tile<4, NV>, tile<5, NV>, tile<6, NV>,
-#if ATENTO_LANES == 16
-      tile<7, NV>, tile<8, NV>, tile<9, NV>, tile<10, NV>, tile<11, NV>, tile<12, NV>,
-#endif
-  };
-  return table[m - 1];
-}
-
-// Width of the panel that begins at channel `c`: the last one is a single vector where that is enough.
-INLINE int64_t panel_width(int64_t channels, int64_t c) { return channels - c <= L ? L : NR; }
-
-// Neighbouring grid positions along one axis whose windows lose the same taps at the borders: those taps are
-// left out, so that no padding is multiplied or even stored.
-struct Segment {
-  int64_t begin, end;  // grid positions
-  int64_t first, taps;
-};
-
-INLINE Segment segment(int64_t begin, int64_t end, int64_t step, int64_t origin, int64_t taps, int64_t extent) {
-  const auto window = [=](int64_t g) {
-    const int64_t at = g * step + origin;
-    const int64_t first = min(taps, max(0, -at));
-    return Range{first, max(first, min(taps, extent - at))};
-  };
-  const Range w = window(begin);
-  int64_t stop = begin + 1;
-  while (stop < end && window(stop).begin == w.begin && window(stop).end == w.end) ++stop;
-  return {begin, stop, w.begin, w.end - w.begin};
-}
-
-// Places of a tile's pixels in a small array of full or half panels.
-struct SideBySide {
-  int64_t at[MR]{}, half[MR]{};
-  constexpr SideBySide() {
-    for (int i = 0; i < MR; ++i) at[i] = i * NR, half[i] = i * L;
-  }
-};
-
-// All results of one block for one group of output channels.
-static void correlate(const Correlation& g, const Blocks& b, int64_t piece, float* workspace) {
-  const int64_t index = piece / b.groups;
-  const Range group = share(ceil_div(g.Co, NR), static_cast<int>(b.groups), static_cast<int>(piece % b.groups));
-  const int64_t n0 = b.per_image > 1 ? index / b.per_image : index * b.images;
-  const int64_t n1 = b.per_image > 1 ? n0 + 1 : min(g.N, n0 + b.images);
-  const int64_t h0 = b.per_image > 1 ? index % b.per_image * b.rows : 0;
-  const int64_t h1 = min(g.GH, h0 + b.rows);
-  int64_t* from = reinterpret_cast<int64_t*>(workspace);
-  int64_t* to = from + block_pixels(b, g.GW);
-  Segment* rows = reinterpret_cast<Segment*>(to + block_pixels(b, g.GW));
-  Segment* columns = rows + most_segments(b.rows, g.TH);
-  int64_t* starts = reinterpret_cast<int64_t*>(columns + most_segments(g.GW, g.TW));
-  const int64_t line = g.SourceW * g.C, source_image = g.SourceH * line;
-
-  // pixels of equal windows side by side
-  int64_t heights = 0, widths = 0;
-  for (int64_t h = h0; h < h1; h = rows[heights++].end)
-    rows[heights] = segment(h, h1, g.step_h, g.origin_h, g.TH, g.SourceH);
-  for (int64_t w = 0; w < g.GW; w = columns[widths++].end)
-    columns[widths] = segment(w, g.GW, g.step_w, g.origin_w, g.TW, g.SourceW);
-  int64_t q = 0;
-  starts[0] = 0;
-  for (int64_t i = 0; i < heights; ++i)
-    for (int64_t j = 0; j < widths; ++j) {
-      for (int64_t n = n0; n < n1; ++n)
-        for (int64_t h = rows[i].begin; h < rows[i].end; ++h)
-          for (int64_t w = columns[j].begin; w < columns[j].end; ++w, ++q) {
-            from[q] = n * source_image + (h * g.step_h + g.origin_h + rows[i].first) * line +
-                      (w * g.step_w + g.origin_w + columns[j].first) * g.C;
-            to[q] = n * g.image + h * g.row + w * g.pixel;
-          }
-      starts[i * widths + j + 1] = q;
-    }
-
-  float results[MR * NR];
-  static constexpr SideBySide side_by_side{};
-  if (g.epilogue && g.epilogue->sums != Sums::none) {
-    for (int half = 0; half < 2; ++half)
-      for (int64_t c = group.begin * NR; c < min(g.Co, group.end * NR); ++c) g.epilogue->totals[half * g.Co + c] = 0;
-  }
-  const int64_t depth = g.TH * g.TW * g.C;
-  const auto compute = [&](int64_t s, int64_t t, int64_t tiles, int64_t c) {
-    const Segment &row = rows[s / widths], &column = columns[s % widths];
-    const int64_t width = panel_width(g.Co, c), channels = min(width, g.Co - c);
-    const float* weight = g.panels + depth * c + (row.first * g.TW + column.first) * g.C * width;
-    const int64_t pixels = starts[s + 1] - starts[s];
-    const int64_t m0 = starts[s] + pixels * t / tiles, m = starts[s] + pixels * (t + 1) / tiles - m0;
-    const Tile f = width == NR ? tile_of<2>(m) : tile_of<1>(m);
-    const auto store_at = [&](float* target, const int64_t* at, int64_t stored) {
-      f(row.taps, column.taps * g.C, line, g.source, from + m0, weight, g.TW * g.C * width, target, at, stored);
-    };
-    if (!g.epilogue) return store_at(g.target + c, to + m0, channels);
-    prefetch(*g.epilogue, g.target, to + m0, m, c);
-    store_at(results, width == NR ? side_by_side.at : side_by_side.half, width);
-    finish(*g.epilogue, results, width, g.target, to + m0, m, c, channels);
-  };
-  const int64_t first = group.begin * NR, end = min(g.Co, group.end * NR);
-  const auto tiles_of = [&](int64_t s) { return ceil_div(starts[s + 1] - starts[s], MR); };
-  if (depth * (end - first) <= kSmallWeights) {  // whole pixels one after the other: memory is met in order
-    for (int64_t s = 0; s < heights * widths; ++s)
-      for (int64_t t = 0, tiles = tiles_of(s); t < tiles; ++t)
-        for (int64_t c = first; c < end; c += NR) compute(s, t, tiles, c);
-    return;
-  }
-  for (int64_t c = first; c < end; c += NR)
-    for (int64_t s = 0; s < heights * widths; ++s)
-      for (int64_t t = 0, tiles = tiles_of(s); t < tiles; ++t) compute(s, t, tiles, c);
-}
-
-INLINE int64_t panels_size(int64_t depth, int64_t Co) {
-  const int64_t full = Co / NR, rest = Co % NR;
-  return depth * (full * NR + (rest == 0 ? 0 : rest <= L ? L : NR));
-}
-
-// ---- forward: x [N,IH,IW,IC], w [KH,KW,IC,OC] → y [N,OH,OW,OC]
-
-INLINE Blocks forward_blocks(const ConvDims& d) {
-  return cut(d.N, d.IC, d.IH, d.IW, d.OH, d.SH, d.KH, d.OC);
-}
-
-// Parts of the shared workspace: packed weights, totals of the blocks' sums, a rate for each channel.
+// Parts of the shared workspace: what the way needs, totals of the blocks' sums, a rate for each channel.
 struct Shared {
   int64_t totals, rates, floats;
 };
 
-INLINE Shared shared_parts(int64_t panels, int64_t blocks, int64_t channels, bool sums, bool norm) {
-  const int64_t totals = round_up(panels, 16), rates = totals + (sums ? 4 * blocks * channels : 0);
+INLINE Shared shared_parts(const Way& way, int64_t channels, bool sums, bool norm) {
+  const int64_t totals = round_up(way.shared, 16), rates = totals + (sums ? 4 * way.blocks * channels : 0);
   return {totals, rates, rates + (norm ? channels : 0)};
 }
 
-INLINE Shared forward_shared(const ConvDims& d, const Blocks& b, bool statistics) {
-  return shared_parts(panels_size(d.KH * d.KW * d.IC, d.OC), b.count, d.OC, statistics, false);
+INLINE void plan_way(const Way& way, const Shared& shared, bool sums, Plan& plan) {
+  plan.shared = shared.floats;
+  plan.local = way.local;
+  plan.phases = 2 + sums;
+  plan.pieces[0] = static_cast<int>(way.packs);
+  plan.pieces[1] = static_cast<int>(way.pieces);
 }
+
+// ---- forward: x [N,IH,IW,IC], w [KH,KW,IC,OC] → y [N,OH,OW,OC]
 
 // What follows the convolution; operands: x, w, affine [2,OC] if asked for, residual if asked for, y, statistics
 // [2,OC] if asked for.
@@ -286,11 +39,14 @@ INLINE ForwardParts forward_parts(const double* p) {
   return {(flags & 1) != 0, (flags & 2) != 0, (flags & 4) != 0, (flags & 8) != 0};
 }
 
+INLINE Way forward_way(const ConvDims& d) {
+  return winograd_pays(d) ? winograd_way(same_maps(d), d.IC, d.OC) : direct_forward(d);
+}
+
 static bool conv2d_plan(const double* p, Plan& plan) {
   const ConvDims d = conv_dims(p);
   if (!conv_dims_fit(d)) return false;
   const ForwardParts parts = forward_parts(p);
-  const Blocks b = forward_blocks(d);
   plan.operands = parts.y() + 1 + parts.statistics;
   plan.lengths[0] = d.N * image_x(d);
   plan.lengths[1] = weights(d);
@@ -298,87 +54,34 @@ static bool conv2d_plan(const double* p, Plan& plan) {
   if (parts.residual) plan.lengths[parts.y() - 1] = d.N * image_y(d);
   plan.lengths[parts.y()] = d.N * image_y(d);
   if (parts.statistics) plan.lengths[parts.y() + 1] = 2 * d.OC;
-  plan.shared = forward_shared(d, b, parts.statistics).floats;
-  plan.local = block_workspace(b, d.OW, d.KH, d.KW);
-  plan.phases = 2 + parts.statistics;
-  plan.pieces[0] = static_cast<int>(ceil_div(d.OC, NR));
-  plan.pieces[1] = static_cast<int>(b.pieces());
+  const Way way = forward_way(d);
+  plan_way(way, shared_parts(way, d.OC, parts.statistics, false), parts.statistics, plan);
   return true;
-}
-
-INLINE void pack_weights(const ConvDims& d, const float* weight, float* shared, int64_t c) {
-  const int64_t depth = d.KH * d.KW * d.IC, width = panel_width(d.OC, c), channels = min(width, d.OC - c);
-  const float* w = weight + c;
-  float* panel = shared + depth * c;
-  for (int64_t k = 0; k < depth; ++k, w += d.OC, panel += width) {
-    copy(panel, w, channels);
-    clear(panel + channels, width - channels);
-  }
 }
 
 static void conv2d_run(const Call& call, int phase, int piece) {
   const ConvDims d = conv_dims(call.params);
-  if (phase == 0) return pack_weights(d, call.operands[1], call.shared, static_cast<int64_t>(piece) * NR);
   const ForwardParts parts = forward_parts(call.params);
-  const Blocks b = forward_blocks(d);
-  double* totals = reinterpret_cast<double*>(call.shared + forward_shared(d, b, parts.statistics).totals);
-  if (phase == 2) return statistics_of(totals, b.count, d.OC, d.N * d.OH * d.OW, call.operands[parts.y() + 1]);
+  const Way way = forward_way(d);
+  double* totals = reinterpret_cast<double*>(call.shared + shared_parts(way, d.OC, parts.statistics, false).totals);
+  if (phase == 2) return statistics_of(totals, way.blocks, d.OC, d.N * d.OH * d.OW, call.operands[parts.y() + 1]);
   Epilogue e{};
   if (parts.affine) e.scale = call.operands[2], e.shift = e.scale + d.OC;
   if (parts.residual) e.residual = call.operands[parts.y() - 1];
   e.relu = parts.relu;
   e.sums = parts.statistics ? Sums::statistics : Sums::none;
-  e.totals = totals + piece / b.groups * 2 * d.OC;
+  e.totals = totals;
   e.C = d.OC;
-  const Correlation g{d.N, call.operands[0], d.IH, d.IW, d.IC, d.OH, d.OW, d.SH, d.SW, -d.PH, -d.PW, d.KH, d.KW,
-                      call.shared, d.OC, call.operands[parts.y()], image_y(d), d.OW * d.OC, d.OC,
-                      parts.any() ? &e : nullptr};
-  correlate(g, b, piece, call.local);
+  const Epilogue* after = parts.any() ? &e : nullptr;
+  float* y = call.operands[parts.y()];
+  if (winograd_pays(d)) {
+    return winograd_piece(call, phase, piece, same_maps(d), call.operands[0], {call.operands[1], d.IC, d.OC, false}, y, after);
+  }
+  if (phase == 0) return pack_weights(d, call.operands[1], call.shared, static_cast<int64_t>(piece) * NR);
+  direct_forward_piece(call, d, piece, y, after);
 }
 
 // ---- input gradient: dy [N,OH,OW,OC], w [KH,KW,IC,OC] → dx [N,IH,IW,IC]
-
-// Positions i of one axis with (i + P) mod S = r: there taps k = r + S·t meet output u − t, u = (i + P − r)/S.
-struct Residue {
-  int64_t first;   // smallest such i
-  int64_t count;   // of such i below the extent
-  int64_t taps;
-  int64_t origin;  // output position of the last tap at the first i
-};
-
-INLINE Residue residue(int64_t r, int64_t extent, int64_t K, int64_t S, int64_t P) {
-  const int64_t first = ((r - P) % S + S) % S;
-  const int64_t taps = K > r ? (K - r + S - 1) / S : 0;
-  return {first, first < extent ? (extent - first + S - 1) / S : 0, taps, (first + P - r) / S - (taps - 1)};
-}
-
-INLINE Blocks residue_blocks(const ConvDims& d, const Residue& h) {
-  return cut(d.N, d.OC, d.OH, d.OW, h.count, 1, h.taps, d.IC);
-}
-
-// Visits the residues that have both positions and taps, with the panels, blocks and pieces that come before each.
-struct Before {
-  int64_t panels, blocks, pieces;
-};
-
-template <class F>
-INLINE Before for_each_residue(const ConvDims& d, F visit) {
-  Before before{};
-  for (int64_t rh = 0; rh < d.SH; ++rh)
-    for (int64_t rw = 0; rw < d.SW; ++rw) {
-      const Residue h = residue(rh, d.IH, d.KH, d.SH, d.PH), w = residue(rw, d.IW, d.KW, d.SW, d.PW);
-      if (h.count == 0 || w.count == 0 || h.taps == 0 || w.taps == 0) continue;
-      const Blocks b = residue_blocks(d, h);
-      visit(rh, rw, h, w, before);
-      before.panels += panels_size(h.taps * w.taps * d.OC, d.IC);
-      before.blocks += b.count;
-      before.pieces += b.pieces();
-    }
-  return before;
-}
-
-// Positions no tap reaches exist where the stride exceeds the kernel, or the window stops short of the end.
-INLINE bool leaves_gaps(const ConvDims& d) { return d.SH > d.KH || d.SW > d.KW; }
 
 // What follows; operands: dy, w, residual if asked for, mask if asked for, x and statistics [2,IC] for `norm` or
 // `sums`, γ and β [IC] for `norm`, dx, sums [2,IC] if asked for. `norm`: the mask is that of ReLU over the batch
@@ -398,6 +101,10 @@ INLINE InputGradParts input_grad_parts(const double* p) {
   return {(flags & 1) != 0, (flags & 2) != 0, (flags & 4) != 0, (flags & 8) != 0};
 }
 
+INLINE Way input_grad_way(const ConvDims& d) {
+  return winograd_pays(d) ? winograd_way(same_maps(d), d.OC, d.IC) : direct_input_grad(d);
+}
+
 static bool conv2d_input_grad_plan(const double* p, Plan& plan) {
   const ConvDims d = conv_dims(p);
   if (!conv_dims_fit(d)) return false;
@@ -411,70 +118,86 @@ static bool conv2d_input_grad_plan(const double* p, Plan& plan) {
   if (parts.norm) plan.lengths[parts.at_gamma()] = plan.lengths[parts.at_gamma() + 1] = d.IC;
   plan.lengths[parts.dx()] = d.N * image_x(d);
   if (parts.sums) plan.lengths[parts.dx() + 1] = 2 * d.IC;
-  int64_t local = 0;
-  const Before all = for_each_residue(d, [&](int64_t, int64_t, const Residue& h, const Residue& w, const Before&) {
-    local = max(local, block_workspace(residue_blocks(d, h), w.count, h.taps, w.taps));
-  });
-  plan.shared = shared_parts(all.panels, all.blocks, d.IC, parts.sums, parts.norm).floats;
-  plan.local = local;
-  plan.phases = 2 + parts.sums;
-  plan.pieces[0] = static_cast<int>(ceil_div(d.IC, NR) + (leaves_gaps(d) ? d.N : 0));
-  plan.pieces[1] = static_cast<int>(all.pieces);
+  const Way way = input_grad_way(d);
+  plan_way(way, shared_parts(way, d.IC, parts.sums, parts.norm), parts.sums, plan);
   return true;
-}
-
-static void pack_transposed(const ConvDims& d, const float* weight, float* shared, int64_t c) {
-  const int64_t width = panel_width(d.IC, c), channels = min(width, d.IC - c);
-  for_each_residue(d, [&](int64_t rh, int64_t rw, const Residue& h, const Residue& w, const Before& before) {
-    float* panel = shared + before.panels + h.taps * w.taps * d.OC * c;
-    for (int64_t th = h.taps - 1; th >= 0; --th)
-      for (int64_t tw = w.taps - 1; tw >= 0; --tw) {
-        const float* from = weight + (((rh + d.SH * th) * d.KW + rw + d.SW * tw) * d.IC + c) * d.OC;
-        for (int64_t o = 0; o < d.OC; ++o, panel += width) {
-          for (int64_t i = 0; i < channels; ++i) panel[i] = from[i * d.OC + o];
-          for (int64_t i = channels; i < width; ++i) panel[i] = 0;
-        }
-      }
-  });
 }
 
 static void conv2d_input_grad_run(const Call& call, int phase, int piece) {
   const ConvDims d = conv_dims(call.params);
   const InputGradParts parts = input_grad_parts(call.params);
-  const Before all = for_each_residue(d, [](int64_t, int64_t, const Residue&, const Residue&, const Before&) {});
-  const Shared shared = shared_parts(all.panels, all.blocks, d.IC, parts.sums, parts.norm);
+  const Way way = input_grad_way(d);
+  const Shared shared = shared_parts(way, d.IC, parts.sums, parts.norm);
   double* totals = reinterpret_cast<double*>(call.shared + shared.totals);
   const float* statistics = parts.x() ? call.operands[parts.at_x() + 1] : nullptr;
-  float* dx = call.operands[parts.dx()];
-  if (phase == 0) {
-    const int64_t packs = ceil_div(d.IC, NR);
-    if (piece == 0 && parts.norm) {
-      const float eps = static_cast<float>(call.params[14]);
-      norm_rates(statistics, call.operands[parts.at_gamma()], eps, d.IC, call.shared + shared.rates);
-    }
-    if (piece < packs) return pack_transposed(d, call.operands[1], call.shared, static_cast<int64_t>(piece) * NR);
-    return clear(dx + (piece - packs) * image_x(d), image_x(d));
-  }
   if (phase == 2) {
-    return gradient_sums_of(totals, all.blocks, d.IC, statistics, call.params[14], call.operands[parts.dx() + 1]);
+    return gradient_sums_of(totals, way.blocks, d.IC, statistics, call.params[14], call.operands[parts.dx() + 1]);
   }
-  for_each_residue(d, [&](int64_t, int64_t, const Residue& h, const Residue& w, const Before& before) {
-    const Blocks b = residue_blocks(d, h);
-    if (piece < before.pieces || piece >= before.pieces + b.pieces()) return;
-    const int64_t first = (h.first * d.IW + w.first) * d.IC;
-    Epilogue e{};
-    if (parts.residual) e.residual = call.operands[2] + first;
-    if (parts.mask) e.mask = call.operands[parts.at_mask()] + first;
-    if (parts.x()) e.x = call.operands[parts.at_x()] + first, e.mean = statistics;
-    if (parts.norm) e.rate = call.shared + shared.rates, e.beta = call.operands[parts.at_gamma() + 1];
-    e.sums = parts.sums ? Sums::gradient : Sums::none;
-    e.totals = totals + (before.blocks + (piece - before.pieces) / b.groups) * 2 * d.IC;
-    e.C = d.IC;
-    const Correlation g{d.N, call.operands[0], d.OH, d.OW, d.OC, h.count, w.count, 1, 1, h.origin, w.origin, h.taps,
-                        w.taps, call.shared + before.panels, d.IC, dx + first, image_x(d), d.SH * d.IW * d.IC,
-                        d.SW * d.IC, parts.any() ? &e : nullptr};
-    correlate(g, b, piece - before.pieces, call.local);
-  });
+  if (phase == 0 && piece == 0 && parts.norm) {
+    const float eps = static_cast<float>(call.params[14]);
+    norm_rates(statistics, call.operands[parts.at_gamma()], eps, d.IC, call.shared + shared.rates);
+  }
+  Epilogue e{};
+  if (parts.residual) e.residual = call.operands[2];
+  if (parts.mask) e.mask = call.operands[parts.at_mask()];
+  if (parts.x()) e.x = call.operands[parts.at_x()], e.mean = statistics;
+  if (parts.norm) e.rate = call.shared + shared.rates, e.beta = call.operands[parts.at_gamma() + 1];
+  e.sums = parts.sums ? Sums::gradient : Sums::none;
+  e.totals = totals;
+  e.C = d.IC;
+  const Epilogue* after = parts.any() ? &e : nullptr;
+  float* dx = call.operands[parts.dx()];
+  if (winograd_pays(d)) {
+    return winograd_piece(call, phase, piece, same_maps(d), call.operands[0], {call.operands[1], d.OC, d.IC, true}, dx, after);
+  }
+  if (phase == 0) return direct_input_grad_pack(call, d, piece, dx);
+  direct_input_grad_piece(call, d, piece, dx, after);
+}
+
+// ---- weight gradient: x [N,IH,IW,IC], dy [N,OH,OW,OC] → dw [KH,KW,IC,OC]
+
+// x may be given as what batch normalisation, and ReLU, have still to be applied to; operands: x, then statistics
+// [2,IC], γ and β [IC] for `norm`, dy, dw.
+struct WeightGradParts {
+  bool norm, relu;
+  int dy() const { return norm ? 4 : 1; }
+};
+
+INLINE WeightGradParts weight_grad_parts(const double* p) {
+  const int flags = static_cast<int>(p[13]);
+  return {(flags & 1) != 0, (flags & 2) != 0};
+}
+
+INLINE Way weight_grad_way(const ConvDims& d) { return winograd_pays(d) ? winograd_weight_grad(d) : direct_weight_grad(d); }
+
+static bool conv2d_weight_grad_plan(const double* p, Plan& plan) {
+  const ConvDims d = conv_dims(p);
+  if (!conv_dims_fit(d)) return false;
+  const WeightGradParts parts = weight_grad_parts(p);
+  plan.operands = parts.dy() + 2;
+  plan.lengths[0] = d.N * image_x(d);
+  if (parts.norm) plan.lengths[1] = 2 * (plan.lengths[2] = plan.lengths[3] = d.IC);
+  plan.lengths[parts.dy()] = d.N * image_y(d);
+  plan.lengths[parts.dy() + 1] = weights(d);
+  const Way way = weight_grad_way(d);
+  plan_way(way, {0, 0, way.shared}, false, plan);
+  if (parts.norm) plan.local += d.IC;
+  return true;
+}
+
+static void conv2d_weight_grad_run(const Call& call, int phase, int piece) {
+  const ConvDims d = conv_dims(call.params);
+  const WeightGradParts parts = weight_grad_parts(call.params);
+  Source source{};
+  if (parts.norm && phase == 0) {
+    float* rate = call.local + weight_grad_way(d).local;
+    norm_rates(call.operands[1], call.operands[2], static_cast<float>(call.params[14]), d.IC, rate);
+    source = {call.operands[1], rate, call.operands[3], parts.relu};
+  }
+  const float* dy = call.operands[parts.dy()];
+  float* dw = call.operands[parts.dy() + 1];
+  if (winograd_pays(d)) return winograd_weight_grad_piece(call, phase, piece, d, source, dy, dw);
+  direct_weight_grad_piece(call, phase, piece, d, source, dy, dw);
 }
 
 }  // namespace ATENTO_ISA

@@ -1,6 +1,9 @@
 // What a convolution does to its results while they are still in the first-level cache: an affine map, a residual,
-// ReLU, the mask of a ReLU's gradient, and sums for the batch normalisation that comes next.
+// ReLU, the mask of a ReLU's gradient, and sums for the batch normalisation that comes next. And what a weight gradient
+// does to its source as it reads it.
 #pragma once
+#include <initializer_list>
+
 #include "simd.h"
 
 namespace atento {
@@ -28,6 +31,27 @@ struct Epilogue {
   int64_t C;
 };
 
+// The same for one of the blocks whose totals lie one after the other.
+INLINE Epilogue of_block(Epilogue e, int64_t block) {
+  if (e.totals) e.totals += 2 * e.C * block;
+  return e;
+}
+
+// The same for a target that begins `floats` later in every tensor.
+INLINE Epilogue shifted(Epilogue e, int64_t floats) {
+  for (const float** p : {&e.residual, &e.mask, &e.x})
+    if (*p) *p += floats;
+  return e;
+}
+
+// A block's totals of channels [begin, end), before its first result.
+INLINE void clear_totals(const Epilogue& e, int64_t begin, int64_t end) {
+  if (e.sums == Sums::none) return;
+  for (int64_t c = begin; c < end; ++c) e.totals[c] = e.totals[e.C + c] = 0;
+}
+
+constexpr int64_t kMostRows = 16;  // of a tile: no way of convolving has larger ones
+
 INLINE V get(const float* p, V) { return load(p); }
 INLINE float get(const float* p, float) { return *p; }
 INLINE void put(float* p, V v) { store(p, v); }
@@ -43,7 +67,7 @@ template <class T>
 INLINE void finish_channels(const Epilogue& e, const float* tile, int64_t width, float* target, const int64_t* to,
                             int64_t m, int64_t c) {
   const T zero{};
-  T sum{}, products{}, mean{}, kept[MR];
+  T sum{}, products{}, mean{}, kept[kMostRows];
   if (e.mean) mean = get(e.mean + c, T{});
   for (int64_t i = 0; i < m; ++i) {
     const int64_t at = to[i] + c;
@@ -124,6 +148,21 @@ INLINE void gradient_sums_of(double* totals, int64_t blocks, int64_t C, const fl
 // γ/√(variance + ε): batch normalisation is (x − mean)·rate + β.
 INLINE void norm_rates(const float* statistics, const float* gamma, float eps, int64_t C, float* rate) {
   for (int64_t c = 0; c < C; ++c) rate[c] = gamma[c] / __builtin_sqrtf(statistics[C + c] + eps);
+}
+
+// x as it is, or (x − mean)·rate + β, and ReLU of it.
+struct Source {
+  const float *mean, *rate, *beta;
+  bool relu;
+};
+
+template <class T>
+INLINE T source_value(const Source& s, const float* from, int64_t c) {
+  T x = get(from + c, T{});
+  if (!s.rate) return x;
+  x = (x - get(s.mean + c, T{})) * get(s.rate + c, T{}) + get(s.beta + c, T{});
+  if (s.relu) x = x < T{} ? T{} : x;
+  return x;
 }
 
 }  // namespace ATENTO_ISA

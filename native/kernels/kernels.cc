@@ -1,6 +1,6 @@
 // The table of kernels of one instruction set (ATENTO_ISA, ATENTO_LANES floats a vector): this file is compiled
 // once for each. A new kernel is one line here.
-#include "conv_weight_grad.h"
+#include "conv.h"
 #include "pool.h"
 #include "region.h"
 

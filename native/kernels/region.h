@@ -207,7 +207,7 @@ INLINE void ternary_block(int64_t rows, int64_t C, float* to, const float* a, Bl
 
 // NaN meets NaN when the maximum is one: then it is the same NaN.
 INLINE V select_equal(V x, V y, V value) {
-  return ((x == y) | (reinterpret_cast<VI&>(x) == reinterpret_cast<VI&>(y))) ? value : V{};
+  return ((x == y) | ((VI)x == (VI)y)) ? value : V{};
 }
 INLINE float select_equal(float x, float y, float value) { return ties(x, y) ? value : 0.0f; }
 

@@ -90,6 +90,47 @@ export function padded(
   return { values: result, shape: to };
 }
 
+/** Whether the native engine may take tiles of 4×4 outputs for a convolution (Winograd): NaN spreads over a tile. */
+const takesTiles = (w: Shape, { stride, padding }: Convolution["attrs"]) =>
+  [...w.slice(2), ...stride, ...padding].join() === "3,3,1,1,1,1";
+
+/** Elements in a group, as `groupOf` forms them, with one that the oracle finds not finite. */
+export function spread<A>(
+  op: Op<A>,
+  { attrs, operands }: OpCase<A>,
+  values: readonly Float32Array[],
+  groupOf: (position: readonly number[]) => string,
+): (index: number) => boolean {
+  const shapes = operands.map(({ shape }) => shape);
+  const outputShape = op.shape(shapes, attrs);
+  const output = new Float64Array(sizeOf(outputShape));
+  op.reference({ inputs: values.map((x) => Float64Array.from(x)), shapes, attrs, output, outputShape });
+  const groups = new Set<string>();
+  output.forEach((value, i) => {
+    if (!Number.isFinite(value)) groups.add(groupOf(positionOf(i, outputShape)));
+  });
+  return (index) => groups.has(groupOf(positionOf(index, outputShape)));
+}
+
+/** The tile of all channels that a pixel lies in. */
+export const tileOf = ([n, , h, w]: readonly number[]) => `${n} ${Math.floor(h / 4)} ${Math.floor(w / 4)}`;
+/** All taps of a kernel. */
+export const kernelOf = ([o, i]: readonly number[]) => `${o} ${i}`;
+
+/** `known`, and where the native engine takes tiles what shares a group with something not finite. */
+export function orSpread<A extends Convolution["attrs"]>(
+  known: (index: number) => boolean,
+  op: Op<A>,
+  at: OpCase<A>,
+  w: Shape,
+  values: readonly Float32Array[],
+  groupOf: (position: readonly number[]) => string,
+): (index: number) => boolean {
+  if (!takesTiles(w, at.attrs)) return known;
+  const spoilt = spread(op, at, values, groupOf);
+  return (index) => known(index) || spoilt(index);
+}
+
 /** Where a convolution that multiplies the zeros of the border, as IEEE 754 has it, is NaN. */
 export function nanOverBorder<A extends Convolution["attrs"]>(
   op: Op<A>,
@@ -104,6 +145,17 @@ export function nanOverBorder<A extends Convolution["attrs"]>(
   const inputs = [wide.values, ...values.slice(1)].map((x) => Float64Array.from(x));
   op.reference({ inputs, shapes, attrs: flat, output, outputShape });
   return (index) => Number.isNaN(output[index]);
+}
+
+/** A kernel may meet zeros between and around the gradients of a stride: anything of its input channel. */
+export function nanOfKernel(
+  { attrs: { input }, operands }: OpCase<{ readonly input: Shape }>,
+  operand: number,
+  values: readonly Float32Array[],
+): (index: number) => boolean {
+  if (operand !== 1) return () => false;
+  const channels = [...values[1]].map((v, i) => (Number.isNaN(v) ? positionOf(i, operands[1].shape)[1] : -1));
+  return (index) => channels.includes(positionOf(index, input)[1]);
 }
 
 const { x, w, y, attrs } = convolution([2, 3, 4], [5, 6], [3, 3], [1, 1], [1, 1]);
@@ -128,7 +180,8 @@ export const convolutions = [
       { shapes: [x, w], attrs: { ...attrs, stride: [1, 1.5] }, says: ["stride", "1×1.5"] },
       { shapes: [x, w], attrs: { ...attrs, padding: [-1, 0] }, says: ["padding", "-1×0"] },
     ],
-    mayBeNaN: (at, _, values) => nanOverBorder(conv2dOp, at, values),
+    mayBeNaN: (at, _, values) =>
+      orSpread(nanOverBorder(conv2dOp, at, values), conv2dOp, at, at.operands[1].shape, values, tileOf),
   }),
   opCases({
     op: conv2dInputGradOp,
@@ -147,14 +200,8 @@ export const convolutions = [
         says: ["weight must have 4 dimensions", "[4,3,3]"],
       },
     ],
-    // a kernel may meet zeros between and around the gradients of a stride: anything of its input channel
-    mayBeNaN: ({ attrs: { input }, operands }, at, values) => {
-      if (at !== 1) return () => false;
-      const channels = [...values[1]].map((v, i) =>
-        Number.isNaN(v) ? positionOf(i, operands[1].shape)[1] : -1,
-      );
-      return (index) => channels.includes(positionOf(index, input)[1]);
-    },
+    mayBeNaN: (at, operand, values) =>
+      orSpread(nanOfKernel(at, operand, values), conv2dInputGradOp, at, at.operands[1].shape, values, tileOf),
   }),
   opCases({
     op: conv2dWeightGradOp,
@@ -169,7 +216,15 @@ export const convolutions = [
       },
       { shapes: [[2, 2, 5, 6], y], attrs: { ...attrs, weight: w }, says: ["[2,2,5,6]", "3 input channels"] },
     ],
-    mayBeNaN: (at, _, values) => nanOverBorder(conv2dWeightGradOp, at, values),
+    mayBeNaN: (at, _, values) =>
+      orSpread(
+        nanOverBorder(conv2dWeightGradOp, at, values),
+        conv2dWeightGradOp,
+        at,
+        at.attrs.weight,
+        values,
+        kernelOf,
+      ),
   }),
 ];
 

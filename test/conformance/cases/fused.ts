@@ -11,7 +11,16 @@ import {
 import type { Op } from "../../../src/ops/op.ts";
 import { positionOf } from "../../support/compare.ts";
 import { positive } from "../../support/values.ts";
-import { type Convolution, convolution, nanOverBorder, over } from "./convolution.ts";
+import {
+  type Convolution,
+  convolution,
+  kernelOf,
+  nanOfKernel,
+  nanOverBorder,
+  orSpread,
+  over,
+  tileOf,
+} from "./convolution.ts";
 import { kernel, type Operand, opCase, opCases, operand } from "./types.ts";
 
 const { x, w, y, attrs } = convolution([2, 3, 4], [5, 6], [3, 3], [1, 1], [1, 1]);
@@ -105,7 +114,8 @@ export const fused = [
       },
     ],
     infinities: false,
-    mayBeNaN: (at, _, values) => nanOverBorder(convFusedOp, at, values),
+    mayBeNaN: (at, _, values) =>
+      orSpread(nanOverBorder(convFusedOp, at, values), convFusedOp, at, at.operands[1].shape, values, tileOf),
   }),
   opCases({
     op: inputGradFusedOp,
@@ -133,13 +143,8 @@ export const fused = [
       },
     ],
     infinities: false,
-    mayBeNaN: ({ attrs: { input }, operands }, at, values) => {
-      if (at !== 1) return () => false;
-      const channels = [...values[1]].map((v, i) =>
-        Number.isNaN(v) ? positionOf(i, operands[1].shape)[1] : -1,
-      );
-      return (index) => channels.includes(positionOf(index, input)[1]);
-    },
+    mayBeNaN: (at, operand, values) =>
+      orSpread(nanOfKernel(at, operand, values), inputGradFusedOp, at, at.operands[1].shape, values, tileOf),
   }),
   opCases({
     op: weightGradOfNormOp,
@@ -167,10 +172,12 @@ export const fused = [
     ],
     infinities: false,
     // a kernel that meets no pixel of the image at some tap has no products there, whatever x is
-    mayBeNaN: ({ attrs: { weight } }, at, values) => {
-      const isSpoilt = (i: number) => at > 0 && at < 4 && Number.isNaN(values[at][i]);
-      const channels = [...values[at].keys()].filter(isSpoilt).map((i) => i % weight[1]);
-      return (index) => channels.includes(positionOf(index, weight)[1]);
+    mayBeNaN: (at, operand, values) => {
+      const { weight } = at.attrs;
+      const isSpoilt = (i: number) => operand > 0 && operand < 4 && Number.isNaN(values[operand][i]);
+      const channels = [...values[operand].keys()].filter(isSpoilt).map((i) => i % weight[1]);
+      const known = (index: number) => channels.includes(positionOf(index, weight)[1]);
+      return orSpread(known, weightGradOfNormOp, at, weight, values, kernelOf);
     },
   }),
 ];

@@ -3,7 +3,7 @@
 // gradients are vectors, the reduction goes over pixels. A piece owns a chunk of the pixels, a group of output
 // channels and a group of kernel rows; sums of several chunks are added in a fixed order.
 #pragma once
-#include "conv.h"
+#include "direct.h"
 
 namespace atento {
 namespace ATENTO_ISA {
@@ -115,36 +115,12 @@ INLINE int64_t source_pixels(const ConvDims& d, const GradCut& g) {
   return g.images * min(d.IH, (g.rows - 1) * d.SH + grad_kernel_rows(d, g)) * d.IW;
 }
 
-// Operands: x, then statistics [2,IC], γ and β [IC] for `norm`, dy, dw.
-struct WeightGradParts {
-  bool norm, relu;
-  int dy() const { return norm ? 4 : 1; }
-};
-
-INLINE WeightGradParts weight_grad_parts(const double* p) {
-  const int flags = static_cast<int>(p[13]);
-  return {(flags & 1) != 0, (flags & 2) != 0};
-}
-
-static bool conv2d_weight_grad_plan(const double* p, Plan& plan) {
-  const ConvDims d = conv_dims(p);
-  if (!conv_dims_fit(d)) return false;
-  const WeightGradParts parts = weight_grad_parts(p);
+INLINE Way direct_weight_grad(const ConvDims& d) {
   const GradCut g = grad_cut(d);
-  plan.operands = parts.dy() + 2;
-  plan.lengths[0] = d.N * image_x(d);
-  if (parts.norm) plan.lengths[1] = 2 * (plan.lengths[2] = plan.lengths[3] = d.IC);
-  plan.lengths[parts.dy()] = d.N * image_y(d);
-  plan.lengths[parts.dy() + 1] = weights(d);
-  plan.shared = g.chunks * g.panels * g.panel_floats;
   const int64_t pixels = grad_pixels(d, g);
-  plan.local = (2 * pixels + 2) * grad_kernel_rows(d, g) * d.KW +
-               pixels * ceil_div(g.panels, g.groups) * NR + source_pixels(d, g) * round_up(d.IC, LINE) + LINE +
-               (parts.norm ? d.IC : 0);
-  plan.phases = 2;
-  plan.pieces[0] = static_cast<int>(g.chunks * g.groups * g.kernel_rows);
-  plan.pieces[1] = static_cast<int>(d.KH * g.panels);
-  return true;
+  const int64_t local = (2 * pixels + 2) * grad_kernel_rows(d, g) * d.KW + pixels * ceil_div(g.panels, g.groups) * NR +
+                        source_pixels(d, g) * round_up(d.IC, LINE) + LINE;
+  return {g.chunks * g.panels * g.panel_floats, local, 0, g.chunks * g.groups * g.kernel_rows, d.KH * g.panels};
 }
 
 // Copies dy panel by panel, [panel][pixel][NR] for the panels of a group, zeros behind the last channel.
@@ -167,21 +143,6 @@ INLINE void pack_gradient(const float* dy, const ConvDims& d, int64_t n0, int64_
   }
 }
 
-// x as it is, or (x − mean)·rate + β, and ReLU of it.
-struct Source {
-  const float *mean, *rate, *beta;
-  bool relu;
-};
-
-template <class T>
-INLINE T source_value(const Source& s, const float* from, int64_t c) {
-  T x = get(from + c, T{});
-  if (!s.rate) return x;
-  x = (x - get(s.mean + c, T{})) * get(s.rate + c, T{}) + get(s.beta + c, T{});
-  if (s.relu) x = x < T{} ? T{} : x;
-  return x;
-}
-
 // Copies source rows line by line of channels, [IC/16][pixel][16], so that pixels a power of two apart do not
 // fight for the same places of the cache.
 INLINE void pack_source(const float* x, const Source& source, const ConvDims& d, int64_t n0, int64_t n1, Range rows,
@@ -198,7 +159,7 @@ INLINE void pack_source(const float* x, const Source& source, const ConvDims& d,
     }
 }
 
-static void grad_piece(const Call& call, const ConvDims& d, const GradCut& g, int piece) {
+static void grad_piece(const Call& call, const ConvDims& d, const GradCut& g, int piece, const Source& source, const float* dy) {
   const int64_t chunk = piece / (g.groups * g.kernel_rows), group = piece / g.kernel_rows % g.groups;
   const int64_t taps = grad_kernel_rows(d, g), k0 = piece % g.kernel_rows * taps;
   const Range panels = share(g.panels, static_cast<int>(g.groups), static_cast<int>(group));
@@ -210,13 +171,6 @@ static void grad_piece(const Call& call, const ConvDims& d, const GradCut& g, in
   int32_t* at_dy = at_x + most * taps * d.KW;
   float* gradients = call.local + round_up((2 * most + 2) * taps * d.KW, LINE);
   float* packed = gradients + most * (panels.end - panels.begin) * NR;
-  const WeightGradParts parts = weight_grad_parts(call.params);
-  Source source{};
-  if (parts.norm) {
-    float* rate = packed + source_pixels(d, g) * round_up(d.IC, LINE) + LINE;
-    norm_rates(call.operands[1], call.operands[2], static_cast<float>(call.params[14]), d.IC, rate);
-    source = {call.operands[1], rate, call.operands[3], parts.relu};
-  }
   float* sums = call.shared + chunk * g.panels * g.panel_floats + k0 * d.KW * tap_floats;
   for (int64_t j = panels.begin; j < panels.end; ++j) clear(sums + j * g.panel_floats, taps * d.KW * tap_floats);
 
@@ -228,7 +182,7 @@ static void grad_piece(const Call& call, const ConvDims& d, const GradCut& g, in
     const Range rows = source_rows(d, h0, h1, k0, taps);
     const int64_t height = rows.end - rows.begin, pixels = (n1 - n0) * height * d.IW;
     pack_source(call.operands[0], source, d, n0, n1, rows, pixels, packed);
-    pack_gradient(call.operands[parts.dy()], d, n0, n1, h0, h1, panels, most, gradients);
+    pack_gradient(dy, d, n0, n1, h0, h1, panels, most, gradients);
 
     // for each tap the pixels it meets: those whose window it leaves the image in are not there
     for (int64_t t = 0; t < taps * d.KW; ++t) {
@@ -264,15 +218,15 @@ static void grad_piece(const Call& call, const ConvDims& d, const GradCut& g, in
   }
 }
 
-static void conv2d_weight_grad_run(const Call& call, int phase, int piece) {
-  const ConvDims d = conv_dims(call.params);
+INLINE void direct_weight_grad_piece(const Call& call, int phase, int piece, const ConvDims& d, const Source& source,
+                                     const float* dy, float* dw) {
   const GradCut g = grad_cut(d);
-  if (phase == 0) return grad_piece(call, d, g, piece);
+  if (phase == 0) return grad_piece(call, d, g, piece, source, dy);
   const int64_t row = piece / g.panels, c0 = piece % g.panels * NR;
   const int64_t width = panel_width(d.OC, c0), channels = min(width, d.OC - c0);
   for (int64_t tap = row * d.KW; tap < (row + 1) * d.KW; ++tap) {
     const float* sums = call.shared + piece % g.panels * g.panel_floats + tap * d.IC * NR;
-    float* out = call.operands[weight_grad_parts(call.params).dy() + 1] + tap * d.IC * d.OC + c0;
+    float* out = dw + tap * d.IC * d.OC + c0;
     for (int64_t m = 0; m < d.IC; ++m, out += d.OC, sums += width)
       for (int64_t c = 0; c < channels; ++c) {
         float sum = sums[c];

@@ -1,0 +1,379 @@
+// Correlations, channels last: direct, from the source itself, block by block, with no im2col, no transposition and
+// no padding. The forward pass and the input gradient of a convolution in these terms.
+#pragma once
+#include "epilogue.h"
+
+namespace atento {
+namespace ATENTO_ISA {
+
+struct ConvDims {
+  int64_t N, IC, OC, IH, IW, OH, OW, KH, KW, SH, SW, PH, PW;
+};
+
+INLINE ConvDims conv_dims(const double* p) {
+  int64_t v[13];
+  for (int i = 0; i < 13; ++i) v[i] = static_cast<int64_t>(p[i]);
+  return {v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7], v[8], v[9], v[10], v[11], v[12]};
+}
+
+INLINE bool conv_dims_fit(const ConvDims& d) {
+  return d.N > 0 && d.IC > 0 && d.OC > 0 && d.OH > 0 && d.OW > 0 && d.KH > 0 && d.KW > 0 && d.SH > 0 && d.SW > 0 &&
+         d.PH >= 0 && d.PW >= 0 && d.OH == (d.IH + 2 * d.PH - d.KH) / d.SH + 1 &&
+         d.OW == (d.IW + 2 * d.PW - d.KW) / d.SW + 1;
+}
+
+INLINE int64_t image_x(const ConvDims& d) { return d.IH * d.IW * d.IC; }
+INLINE int64_t image_y(const ConvDims& d) { return d.OH * d.OW * d.OC; }
+INLINE int64_t weights(const ConvDims& d) { return d.KH * d.KW * d.IC * d.OC; }
+
+// A correlation as the block core sees it. The forward pass is one; the input gradient is SH·SW of them, one for
+// each residue of the output position, so that no inserted zero is ever multiplied.
+struct Correlation {
+  int64_t N;
+  const float* source; int64_t SourceH, SourceW, C;   // [N,SourceH,SourceW,C]
+  int64_t GH, GW;                     // grid of results in one image
+  int64_t step_h, step_w;             // source positions between neighbours of the grid
+  int64_t origin_h, origin_w;         // source position of tap 0 at grid position 0; outside is zero
+  int64_t TH, TW;                     // taps
+  const float* panels;                // [Co/NR][TH][TW][C][NR]
+  int64_t Co;
+  float* target; int64_t image, row, pixel;  // strides of the target grid
+  const Epilogue* epilogue;           // or null
+};
+
+// How a correlation is cut: into blocks of whole images, or of rows of one image, whose source stays in the
+// second-level cache while all output channels are computed.
+struct Blocks {
+  int64_t rows, images;   // of one block
+  int64_t per_image;      // blocks of one image when it is cut by rows
+  int64_t count;
+  int64_t groups;         // of output channels, so that there are pieces enough
+  int64_t pieces() const { return count * groups; }
+};
+
+constexpr int64_t kBlockFloats = 64 * 1024;  // 256 KiB: half of a small second-level cache
+constexpr int64_t kSmallWeights = 64 * 1024;    // floats that stay in the second-level cache beside a block
+constexpr int64_t kConvPieces = 8;           // wanted at least, so that threads finish together
+
+INLINE Blocks cut(int64_t N, int64_t C, int64_t SourceH, int64_t SourceW, int64_t GH, int64_t step_h, int64_t TH,
+                  int64_t Co) {
+  Blocks b{};
+  const int64_t line = SourceW * C, whole = SourceH * line;
+  if (whole <= kBlockFloats) {
+    b.images = ceil_div(N, ceil_div(N, max(1, kBlockFloats / whole)));
+    b.rows = GH;
+    b.per_image = 1;
+    b.count = ceil_div(N, b.images);
+  } else {
+    const int64_t fit = max(1, (kBlockFloats / line - TH) / step_h + 1);
+    b.rows = ceil_div(GH, ceil_div(GH, min(fit, GH)));
+    b.per_image = ceil_div(GH, b.rows);
+    b.images = 1;
+    b.count = N * b.per_image;
+  }
+  b.groups = max(1, min(ceil_div(Co, NR), kConvPieces / b.count));
+  return b;
+}
+
+INLINE int64_t block_pixels(const Blocks& b, int64_t GW) { return b.images * b.rows * GW; }
+
+// Runs of rows, or of columns, that lose the same taps (see Segment): one for each tap lost, and the middle.
+INLINE int64_t most_segments(int64_t positions, int64_t taps) { return min(positions, 2 * taps + 1); }
+
+// Floats of one thread's workspace: where each pixel of a block reads and writes, and its segments.
+INLINE int64_t block_workspace(const Blocks& b, int64_t GW, int64_t TH, int64_t TW) {
+  const int64_t heights = most_segments(b.rows, TH), widths = most_segments(GW, TW);
+  return 2 * (2 * block_pixels(b, GW) + 4 * (heights + widths) + heights * widths + 1);
+}
+
+// M pixels × NV vectors of output channels over TH rows of `run` products each: the taps of one kernel row lie
+// side by side in the source.
+template <int M, int NV>
+static void tile(int64_t TH, int64_t run, int64_t line, const float* source, const int64_t* from, const float* panel,
+                 int64_t panel_line, float* target, const int64_t* to, int64_t channels) {
+  V c[M][NV];
+#pragma GCC unroll 16
+  for (int i = 0; i < M; ++i)
+#pragma GCC unroll 2
+    for (int v = 0; v < NV; ++v) c[i][v] = V{};
+#pragma GCC unroll 16
+  for (int i = 0; i < M; ++i)  // the lines to be written arrive while the products are computed
+#pragma GCC unroll 2
+    for (int v = 0; v < NV; ++v) __builtin_prefetch(target + to[i] + v * L, 1);
+  for (int64_t t = 0; t < TH; ++t) {
+    const float* a[M];
+#pragma GCC unroll 16
+    for (int i = 0; i < M; ++i) a[i] = source + from[i] + t * line;
+    const float* b = panel + t * panel_line;
+    for (int64_t k = 0; k < run; ++k) {
+      V w[NV];
+#pragma GCC unroll 2
+      for (int v = 0; v < NV; ++v) w[v] = load(b + v * L);
+      b += NV * L;
+#pragma GCC unroll 16
+      for (int i = 0; i < M; ++i) {
+        const V x = splat(a[i][k]);
+#pragma GCC unroll 2
+        for (int v = 0; v < NV; ++v) c[i][v] += x * w[v];
+      }
+    }
+  }
+  if (channels == NV * L) {
+#pragma GCC unroll 16
+    for (int i = 0; i < M; ++i)
+#pragma GCC unroll 2
+      for (int v = 0; v < NV; ++v) store(target + to[i] + v * L, c[i][v]);
+    return;
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < M; ++i) {
+    float rest[NV * L];
+#pragma GCC unroll 2
+    for (int v = 0; v < NV; ++v) store(rest + v * L, c[i][v]);
+    for (int64_t k = 0; k < channels; ++k) target[to[i] + k] = rest[k];
+  }
+}
+
+using Tile = void (*)(int64_t, int64_t, int64_t, const float*, const int64_t*, const float*, int64_t, float*,
+                      const int64_t*, int64_t);
+
+template <int NV>
+INLINE Tile tile_of(int64_t m) {
+  static constexpr Tile table[] = {
+      tile<1, NV>, tile<2, NV>, tile<3, NV>, tile<4, NV>, tile<5, NV>, tile<6, NV>,
+#if ATENTO_LANES == 16
+      tile<7, NV>, tile<8, NV>, tile<9, NV>, tile<10, NV>, tile<11, NV>, tile<12, NV>,
+#endif
+  };
+  return table[m - 1];
+}
+
+// Width of the panel that begins at channel `c`: the last one is a single vector where that is enough.
+INLINE int64_t panel_width(int64_t channels, int64_t c) { return channels - c <= L ? L : NR; }
+
+// Neighbouring grid positions along one axis whose windows lose the same taps at the borders: those taps are
+// left out, so that no padding is multiplied or even stored.
+struct Segment {
+  int64_t begin, end;  // grid positions
+  int64_t first, taps;
+};
+
+INLINE Segment segment(int64_t begin, int64_t end, int64_t step, int64_t origin, int64_t taps, int64_t extent) {
+  const auto window = [=](int64_t g) {
+    const int64_t at = g * step + origin;
+    const int64_t first = min(taps, max(0, -at));
+    return Range{first, max(first, min(taps, extent - at))};
+  };
+  const Range w = window(begin);
+  int64_t stop = begin + 1;
+  while (stop < end && window(stop).begin == w.begin && window(stop).end == w.end) ++stop;
+  return {begin, stop, w.begin, w.end - w.begin};
+}
+
+// Places of a tile's pixels in a small array of full or half panels.
+struct SideBySide {
+  int64_t at[MR]{}, half[MR]{};
+  constexpr SideBySide() {
+    for (int i = 0; i < MR; ++i) at[i] = i * NR, half[i] = i * L;
+  }
+};
+
+// All results of one block for one group of output channels.
+static void correlate(const Correlation& g, const Blocks& b, int64_t piece, float* workspace) {
+  const int64_t index = piece / b.groups;
+  const Range group = share(ceil_div(g.Co, NR), static_cast<int>(b.groups), static_cast<int>(piece % b.groups));
+  const int64_t n0 = b.per_image > 1 ? index / b.per_image : index * b.images;
+  const int64_t n1 = b.per_image > 1 ? n0 + 1 : min(g.N, n0 + b.images);
+  const int64_t h0 = b.per_image > 1 ? index % b.per_image * b.rows : 0;
+  const int64_t h1 = min(g.GH, h0 + b.rows);
+  int64_t* from = reinterpret_cast<int64_t*>(workspace);
+  int64_t* to = from + block_pixels(b, g.GW);
+  Segment* rows = reinterpret_cast<Segment*>(to + block_pixels(b, g.GW));
+  Segment* columns = rows + most_segments(b.rows, g.TH);
+  int64_t* starts = reinterpret_cast<int64_t*>(columns + most_segments(g.GW, g.TW));
+  const int64_t line = g.SourceW * g.C, source_image = g.SourceH * line;
+
+  // pixels of equal windows side by side
+  int64_t heights = 0, widths = 0;
+  for (int64_t h = h0; h < h1; h = rows[heights++].end)
+    rows[heights] = segment(h, h1, g.step_h, g.origin_h, g.TH, g.SourceH);
+  for (int64_t w = 0; w < g.GW; w = columns[widths++].end)
+    columns[widths] = segment(w, g.GW, g.step_w, g.origin_w, g.TW, g.SourceW);
+  int64_t q = 0;
+  starts[0] = 0;
+  for (int64_t i = 0; i < heights; ++i)
+    for (int64_t j = 0; j < widths; ++j) {
+      for (int64_t n = n0; n < n1; ++n)
+        for (int64_t h = rows[i].begin; h < rows[i].end; ++h)
+          for (int64_t w = columns[j].begin; w < columns[j].end; ++w, ++q) {
+            from[q] = n * source_image + (h * g.step_h + g.origin_h + rows[i].first) * line +
+                      (w * g.step_w + g.origin_w + columns[j].first) * g.C;
+            to[q] = n * g.image + h * g.row + w * g.pixel;
+          }
+      starts[i * widths + j + 1] = q;
+    }
+
+  float results[MR * NR];
+  static constexpr SideBySide side_by_side{};
+  if (g.epilogue) clear_totals(*g.epilogue, group.begin * NR, min(g.Co, group.end * NR));
+  const int64_t depth = g.TH * g.TW * g.C;
+  const auto compute = [&](int64_t s, int64_t t, int64_t tiles, int64_t c) {
+    const Segment &row = rows[s / widths], &column = columns[s % widths];
+    const int64_t width = panel_width(g.Co, c), channels = min(width, g.Co - c);
+    const float* weight = g.panels + depth * c + (row.first * g.TW + column.first) * g.C * width;
+    const int64_t pixels = starts[s + 1] - starts[s];
+    const int64_t m0 = starts[s] + pixels * t / tiles, m = starts[s] + pixels * (t + 1) / tiles - m0;
+    const Tile f = width == NR ? tile_of<2>(m) : tile_of<1>(m);
+    const auto store_at = [&](float* target, const int64_t* at, int64_t stored) {
+      f(row.taps, column.taps * g.C, line, g.source, from + m0, weight, g.TW * g.C * width, target, at, stored);
+    };
+    if (!g.epilogue) return store_at(g.target + c, to + m0, channels);
+    prefetch(*g.epilogue, g.target, to + m0, m, c);
+    store_at(results, width == NR ? side_by_side.at : side_by_side.half, width);
+    finish(*g.epilogue, results, width, g.target, to + m0, m, c, channels);
+  };
+  const int64_t first = group.begin * NR, end = min(g.Co, group.end * NR);
+  const auto tiles_of = [&](int64_t s) { return ceil_div(starts[s + 1] - starts[s], MR); };
+  if (depth * (end - first) <= kSmallWeights) {  // whole pixels one after the other: memory is met in order
+    for (int64_t s = 0; s < heights * widths; ++s)
+      for (int64_t t = 0, tiles = tiles_of(s); t < tiles; ++t)
+        for (int64_t c = first; c < end; c += NR) compute(s, t, tiles, c);
+    return;
+  }
+  for (int64_t c = first; c < end; c += NR)
+    for (int64_t s = 0; s < heights * widths; ++s)
+      for (int64_t t = 0, tiles = tiles_of(s); t < tiles; ++t) compute(s, t, tiles, c);
+}
+
+INLINE int64_t panels_size(int64_t depth, int64_t Co) {
+  const int64_t full = Co / NR, rest = Co % NR;
+  return depth * (full * NR + (rest == 0 ? 0 : rest <= L ? L : NR));
+}
+
+// ---- forward: x [N,IH,IW,IC], w [KH,KW,IC,OC] → y [N,OH,OW,OC]
+
+INLINE Blocks forward_blocks(const ConvDims& d) {
+  return cut(d.N, d.IC, d.IH, d.IW, d.OH, d.SH, d.KH, d.OC);
+}
+
+// How a convolution or an input gradient is done: what it needs, its pieces, and in how many blocks an epilogue's
+// sums come.
+struct Way {
+  int64_t shared, local, blocks;
+  int64_t packs, pieces;  // of the two phases: weights are packed, then the work is done
+};
+
+INLINE Way direct_forward(const ConvDims& d) {
+  const Blocks b = forward_blocks(d);
+  return {panels_size(d.KH * d.KW * d.IC, d.OC), block_workspace(b, d.OW, d.KH, d.KW), b.count, ceil_div(d.OC, NR), b.pieces()};
+}
+
+INLINE void pack_weights(const ConvDims& d, const float* weight, float* shared, int64_t c) {
+  const int64_t depth = d.KH * d.KW * d.IC, width = panel_width(d.OC, c), channels = min(width, d.OC - c);
+  const float* w = weight + c;
+  float* panel = shared + depth * c;
+  for (int64_t k = 0; k < depth; ++k, w += d.OC, panel += width) {
+    copy(panel, w, channels);
+    clear(panel + channels, width - channels);
+  }
+}
+
+// `e` may be null; its totals are those of the first block.
+INLINE void direct_forward_piece(const Call& call, const ConvDims& d, int64_t piece, float* y, const Epilogue* e) {
+  const Blocks b = forward_blocks(d);
+  const Epilogue own = e ? of_block(*e, piece / b.groups) : Epilogue{};
+  const Correlation g{d.N, call.operands[0], d.IH, d.IW, d.IC, d.OH, d.OW, d.SH, d.SW, -d.PH, -d.PW, d.KH, d.KW,
+                      call.shared, d.OC, y, image_y(d), d.OW * d.OC, d.OC, e ? &own : nullptr};
+  correlate(g, b, piece, call.local);
+}
+
+// ---- input gradient: dy [N,OH,OW,OC], w [KH,KW,IC,OC] → dx [N,IH,IW,IC]
+
+// Positions i of one axis with (i + P) mod S = r: there taps k = r + S·t meet output u − t, u = (i + P − r)/S.
+struct Residue {
+  int64_t first;   // smallest such i
+  int64_t count;   // of such i below the extent
+  int64_t taps;
+  int64_t origin;  // output position of the last tap at the first i
+};
+
+INLINE Residue residue(int64_t r, int64_t extent, int64_t K, int64_t S, int64_t P) {
+  const int64_t first = ((r - P) % S + S) % S;
+  const int64_t taps = K > r ? (K - r + S - 1) / S : 0;
+  return {first, first < extent ? (extent - first + S - 1) / S : 0, taps, (first + P - r) / S - (taps - 1)};
+}
+
+INLINE Blocks residue_blocks(const ConvDims& d, const Residue& h) {
+  return cut(d.N, d.OC, d.OH, d.OW, h.count, 1, h.taps, d.IC);
+}
+
+// Visits the residues that have both positions and taps, with the panels, blocks and pieces that come before each.
+struct Before {
+  int64_t panels, blocks, pieces;
+};
+
+template <class F>
+INLINE Before for_each_residue(const ConvDims& d, F visit) {
+  Before before{};
+  for (int64_t rh = 0; rh < d.SH; ++rh)
+    for (int64_t rw = 0; rw < d.SW; ++rw) {
+      const Residue h = residue(rh, d.IH, d.KH, d.SH, d.PH), w = residue(rw, d.IW, d.KW, d.SW, d.PW);
+      if (h.count == 0 || w.count == 0 || h.taps == 0 || w.taps == 0) continue;
+      const Blocks b = residue_blocks(d, h);
+      visit(rh, rw, h, w, before);
+      before.panels += panels_size(h.taps * w.taps * d.OC, d.IC);
+      before.blocks += b.count;
+      before.pieces += b.pieces();
+    }
+  return before;
+}
+
+// Positions no tap reaches exist where the stride exceeds the kernel, or the window stops short of the end.
+INLINE bool leaves_gaps(const ConvDims& d) { return d.SH > d.KH || d.SW > d.KW; }
+
+INLINE Way direct_input_grad(const ConvDims& d) {
+  int64_t local = 0;
+  const Before all = for_each_residue(d, [&](int64_t, int64_t, const Residue& h, const Residue& w, const Before&) {
+    local = max(local, block_workspace(residue_blocks(d, h), w.count, h.taps, w.taps));
+  });
+  return {all.panels, local, all.blocks, ceil_div(d.IC, NR) + (leaves_gaps(d) ? d.N : 0), all.pieces};
+}
+
+static void pack_transposed(const ConvDims& d, const float* weight, float* shared, int64_t c) {
+  const int64_t width = panel_width(d.IC, c), channels = min(width, d.IC - c);
+  for_each_residue(d, [&](int64_t rh, int64_t rw, const Residue& h, const Residue& w, const Before& before) {
+    float* panel = shared + before.panels + h.taps * w.taps * d.OC * c;
+    for (int64_t th = h.taps - 1; th >= 0; --th)
+      for (int64_t tw = w.taps - 1; tw >= 0; --tw) {
+        const float* from = weight + (((rh + d.SH * th) * d.KW + rw + d.SW * tw) * d.IC + c) * d.OC;
+        for (int64_t o = 0; o < d.OC; ++o, panel += width) {
+          for (int64_t i = 0; i < channels; ++i) panel[i] = from[i * d.OC + o];
+          for (int64_t i = channels; i < width; ++i) panel[i] = 0;
+        }
+      }
+  });
+}
+
+// Packs weights, or clears an image whose gaps nothing else would write.
+INLINE void direct_input_grad_pack(const Call& call, const ConvDims& d, int64_t piece, float* dx) {
+  const int64_t packs = ceil_div(d.IC, NR);
+  if (piece < packs) return pack_transposed(d, call.operands[1], call.shared, piece * NR);
+  clear(dx + (piece - packs) * image_x(d), image_x(d));
+}
+
+INLINE void direct_input_grad_piece(const Call& call, const ConvDims& d, int64_t piece, float* dx, const Epilogue* e) {
+  for_each_residue(d, [&](int64_t, int64_t, const Residue& h, const Residue& w, const Before& before) {
+    const Blocks b = residue_blocks(d, h);
+    if (piece < before.pieces || piece >= before.pieces + b.pieces()) return;
+    const int64_t first = (h.first * d.IW + w.first) * d.IC;
+    const Epilogue own = e ? shifted(of_block(*e, before.blocks + (piece - before.pieces) / b.groups), first) : Epilogue{};
+    const Correlation g{d.N, call.operands[0], d.OH, d.OW, d.OC, h.count, w.count, 1, 1, h.origin, w.origin, h.taps,
+                        w.taps, call.shared + before.panels, d.IC, dx + first, image_x(d), d.SH * d.IW * d.IC,
+                        d.SW * d.IC, e ? &own : nullptr};
+    correlate(g, b, piece - before.pieces, call.local);
+  });
+}
+
+
+}  // namespace ATENTO_ISA
+}  // namespace atento
