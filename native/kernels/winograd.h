@@ -266,9 +266,6 @@ static void transform_weights(const Weights& g, Range k, int64_t c, int64_t widt
           if (g.reversed) {
             const float* rows = g.w + (8 - t) * tap + (c + v) * g.C + k0;
             for (int64_t i = 0; i < channels; ++i) {
-#ifdef PF1
-              __builtin_prefetch(rows + i * g.C + PF1 * L);
-#endif
               for (int64_t q = 0; q < depth; ++q) taps[t][q][i] = rows[i * g.C + q];
             }
           } else {
@@ -281,27 +278,16 @@ static void transform_weights(const Weights& g, Range k, int64_t c, int64_t widt
       for (int64_t q = 0; q < depth; ++q)
         both_axes<3, kIn>(
             [](const auto& d, V(&r)[kIn]) { weight_transform(reinterpret_cast<const V(&)[3]>(d), r); },
-            [&](int i, int j) {
-#ifdef PF2
-              __builtin_prefetch(from + (i * 3 + j) * tap + (q + PF2) * line);
-#endif
-              return load(from + (i * 3 + j) * tap + q * line); },
+            [&](int i, int j) { return load(from + (i * 3 + j) * tap + q * line); },
             [&](int i, int j, V u) { store(to + (i * kIn + j) * point + (k0 - k.begin + q) * width + v, u); });
     }
 }
 
 // ---- the correlation: source [N,H,W,C], weights → target [N,H,W,Co]
 
-#ifndef WINO_BLOCK
-#define WINO_BLOCK (96 * 1024)
-#endif
-#ifndef WINO_DEPTH
-#define WINO_DEPTH 128
-#endif
-#ifndef WINO_RANGE
-#define WINO_RANGE 64
-#endif
-static int g_force = -1;
+constexpr int64_t kBlockTransformed = 96 * 1024;  // floats of transformed inputs of a block: second-level cache
+constexpr int64_t kDepth = 128;                   // channels of weights transformed at once, and kept there
+constexpr int64_t kRangeTiles = 64;               // that meet them
 
 // How a correlation is cut. Where there are more tiles than output channels the transformed weights are shared and
 // a piece is a block of tiles; else the transformed inputs are shared and a piece is a panel of output channels.
@@ -319,13 +305,13 @@ INLINE WinogradCut winograd_cut(const Tiling& g, int64_t C, int64_t Co) {
   cut.panels = ceil_div(Co, NR);
   cut.v_row = round_up(C, kLine);
   if (cut.v_row % (16 * kLine) == 0) cut.v_row += kLine;
-  cut.share_weights = g_force >= 0 ? g_force : tiles > Co;
+  cut.share_weights = tiles > Co;
   if (cut.share_weights) {
-    cut.blocks = ceil_div(tiles, max(MR, WINO_BLOCK / (kPoints * C) / MR * MR));
+    cut.blocks = ceil_div(tiles, max(MR, kBlockTransformed / (kPoints * C) / MR * MR));
     cut.depth = C;
   } else {
-    cut.blocks = ceil_div(tiles, WINO_RANGE);
-    cut.depth = min(C, WINO_DEPTH);
+    cut.blocks = ceil_div(tiles, kRangeTiles);
+    cut.depth = min(C, kDepth);
   }
   cut.block = ceil_div(tiles, cut.blocks);
   cut.v_point = point_stride((cut.share_weights ? cut.block : tiles) * cut.v_row);

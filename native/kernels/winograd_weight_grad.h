@@ -8,13 +8,8 @@
 namespace atento {
 namespace ATENTO_ISA {
 
-#ifndef WINO_GRAD_FLOATS
-#define WINO_GRAD_FLOATS (640 * 1024)
-#endif
-#ifndef WINO_GRAD_ROWS
-#define WINO_GRAD_ROWS 64
-#endif
-constexpr int64_t kSumRows = WINO_GRAD_ROWS;   // input channels whose sums are transformed back together
+constexpr int64_t kGradTransformed = 640 * 1024;  // floats of tiles transformed at once
+constexpr int64_t kSumRows = 64;                 // input channels whose sums are transformed back together
 constexpr int64_t kTileChunks = 16;            // of tiles at most
 
 // A e
@@ -52,13 +47,13 @@ INLINE WinogradGradCut winograd_grad_cut(const Tiling& g, int64_t IC, int64_t OC
   const int64_t tiles = g.tiles();
   cut.panels = ceil_div(OC, NR);
   cut.rows = ceil_div(IC, kSumRows);
-  cut.share_tiles = g_force >= 0 ? g_force : tiles * (IC + OC) <= 2 * IC * OC;
+  cut.share_tiles = tiles * (IC + OC) <= 2 * IC * OC;
   cut.v_row = round_up(IC, kLine);
   if (cut.v_row % (16 * kLine) == 0) cut.v_row += kLine;
   if (cut.share_tiles) {
     cut.block = tiles;
   } else {
-    const int64_t fit = max(64, WINO_GRAD_FLOATS / (kPoints * (IC + OC)));
+    const int64_t fit = max(64, kGradTransformed / (kPoints * (IC + OC)));
     cut.chunks = min(kTileChunks, max(8, ceil_div(tiles, fit)));
     const int64_t chunk = ceil_div(tiles, cut.chunks);
     cut.block = ceil_div(chunk, ceil_div(chunk, fit));
