@@ -5,27 +5,42 @@ import { resolveModel } from "../models/options.ts";
 import { Variables } from "../nn/scope.ts";
 import { Random } from "../random/random.ts";
 import { UserError } from "../tensor/errors.ts";
+import { sizeOf } from "../tensor/tensor.ts";
 import { evaluationGraph, trainingGraph } from "../train/graphs.ts";
 import { createOptimizer } from "../train/optimizers.ts";
 
-export interface BenchSettings extends EngineOptions {
+/** What every program of a table computes. */
+export interface Workload {
   readonly stem: string;
   readonly attention: string;
   readonly batch: number;
   /** Timed steps, after two that are not. */
   readonly steps: number;
+  readonly threads: number;
 }
 
-/** What a row of the benchmark says of one engine. */
+/** How our own engine computes it. */
+export type Variant = Pick<EngineOptions, "isa" | "passes">;
+
+/** What one measurement of one program says. */
 export interface Measurement {
-  readonly trainImagesPerSecond: number;
+  /** Absent when the program cannot train. */
+  readonly trainImagesPerSecond?: number;
   readonly inferImagesPerSecond: number;
-  readonly peakRssMiB: number;
+  /** Of a process that trained; absent when it could not, or trained on another batch than asked for. */
+  readonly peakRssMiB?: number;
+  /** Trained values of the model: equal in all programs. */
+  readonly parameters: number;
+  readonly version?: string;
+  /** Why a figure is missing. */
+  readonly note?: string;
   /** Of the multiply-adds of training's convolutions, two operations each. */
   readonly gflops?: number;
   /** gflops over what the processor reaches on registers alone, measured in the same process. */
   readonly shareOfPeak?: number;
   readonly peakGflops?: number;
+  /** Where the time of a training step goes. */
+  readonly profile?: readonly RecordTime[];
 }
 
 export interface RecordTime {
@@ -36,12 +51,10 @@ export interface RecordTime {
   readonly gigabytesPerSecond: number;
 }
 
-/** Times training steps and inference of ResNet-50 on random 32×32 images; medians. */
-export async function measure(
-  settings: BenchSettings,
-): Promise<{ measurement: Measurement; profile: RecordTime[] }> {
-  const { stem, attention, batch, steps } = settings;
-  const engine = createEngine({ ...settings, engine: "native" });
+/** Times training steps and inference of ResNet-50 on random 32×32 images in this process; medians. */
+export async function measure(workload: Workload, variant: Variant, profiled = false): Promise<Measurement> {
+  const { stem, attention, batch, steps, threads } = workload;
+  const engine = createEngine({ ...variant, threads, engine: "native" });
   if (!(engine instanceof NativeEngine)) throw new UserError("the benchmark needs the native engine");
   const model = resolveModel({ name: "resnet50", stem, attention }, 10);
   const variables = new Variables(1);
@@ -59,22 +72,23 @@ export async function measure(
     () => step.run(feeds),
     () => step.resetTimes(),
   );
-  const profile = profileOf(step, steps);
+  const profile = profiled ? profileOf(step, steps) : undefined;
   const peakRssMiB = process.resourceUsage().maxRSS / 1024;
   const inference = store.compile(evaluationGraph(model, variables, shape));
   const infer = await median(steps, () => inference.run({ images, labels }));
   const multiplyAdds = step.program.records.reduce((sum, record) => sum + record.multiplyAdds, 0);
   const gflops = (2 * multiplyAdds) / train / 1e9;
   const peakGflops = (2 * engine.peak()) / 1e9;
-  const measurement = {
+  return {
     trainImagesPerSecond: batch / train,
     inferImagesPerSecond: batch / infer,
     peakRssMiB,
+    parameters: variables.tensors("parameter").reduce((sum, x) => sum + sizeOf(x.shape), 0),
     gflops,
     peakGflops,
     shareOfPeak: gflops / peakGflops,
+    profile,
   };
-  return { measurement, profile };
 }
 
 async function median(

@@ -2,53 +2,83 @@ import { execFile } from "node:child_process";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { UserError } from "../tensor/errors.ts";
-import type { BenchSettings, Measurement } from "./measure.ts";
+import type { Measurement, Workload } from "./measure.ts";
+import type { Failure } from "./turns.ts";
+
+/** Where the others are installed. */
+export interface Places {
+  readonly python: string;
+}
 
 /** Another program on the same models and the same machine. */
 export interface Opponent {
   readonly name: string;
+  /** In bench/, called with STEM ATTENTION BATCH STEPS and the modes. */
   readonly script: string;
   readonly modes: readonly string[];
+  readonly program: (places: Places) => string;
+  readonly install: string;
+  /** Most images a step, where more would take minutes or more memory than the program can have. */
+  readonly batch: number;
 }
+
+const torch = {
+  batch: Number.POSITIVE_INFINITY,
+  script: "torch_resnet.py",
+  program: ({ python }: Places) => python,
+  install: "in a virtual environment: pip install torch; then --python PATH",
+};
 
 /** What `--against` may name. */
 export const opponents: Readonly<Record<string, readonly Opponent[]>> = {
   torch: [
-    { name: "PyTorch, NCHW", script: "torch_resnet.py", modes: [] },
-    { name: "PyTorch, channels last", script: "torch_resnet.py", modes: ["channels_last"] },
+    { ...torch, name: "PyTorch, NCHW", modes: [] },
+    { ...torch, name: "PyTorch, channels last", modes: ["channels_last"] },
   ],
   "torch-compile": [
-    { name: "PyTorch, compiled", script: "torch_resnet.py", modes: ["compile"] },
-    {
-      name: "PyTorch, compiled, channels last",
-      script: "torch_resnet.py",
-      modes: ["channels_last", "compile"],
-    },
+    { ...torch, name: "PyTorch, compiled", modes: ["compile"] },
+    { ...torch, name: "PyTorch, compiled, channels last", modes: ["channels_last", "compile"] },
   ],
 };
 
 const folder = join(dirname(fileURLToPath(import.meta.url)), "../../bench");
+const known = ["none", "se", "cbam"];
 
-/** @throws UserError when Python or the package is missing. */
+/** Measures in a process of its own; a smaller batch than asked for leaves memory out. */
 export async function measureOpponent(
-  { script, modes, name }: Opponent,
-  { stem, attention, batch, steps, threads }: BenchSettings,
-  python: string,
-): Promise<Measurement> {
-  const given = [join(folder, script), stem, attention, String(batch), String(steps), ...modes];
-  const env = { ...process.env, ...(threads && { THREADS: String(threads) }) };
+  { script, modes, program, install, batch: most }: Opponent,
+  { stem, attention, batch, steps, threads }: Workload,
+  places: Places,
+): Promise<Measurement | Failure> {
+  if (!known.includes(attention)) return { failure: `knows no attention ${attention}` };
+  const images = Math.min(batch, most);
+  const given = [join(folder, script), stem, attention, `${images}`, `${steps}`, ...modes];
+  const env = { ...process.env, THREADS: `${threads}` };
   try {
-    const { stdout } = await promisify(execFile)(python, given, { env });
-    return JSON.parse(stdout) as Measurement;
+    const { stdout } = await promisify(execFile)(program(places), given, { env, maxBuffer: 2 ** 26 });
+    const measured = JSON.parse(stdout.trim().split("\n").pop()!) as Measurement;
+    return images < batch ? { ...measured, peakRssMiB: undefined } : measured;
   } catch (error) {
-    const said =
-      error instanceof Error && "stderr" in error
-        ? String(error.stderr).trim().split("\n").pop()
-        : String(error);
-    throw new UserError(
-      `${name} could not be measured with ${python}: ${said}. ` +
-        "Install it (pip install torch) in a virtual environment and give --python PATH",
-    );
+    const why = reason(error);
+    const missing = /no such program|No module named|Cannot find module/.test(why);
+    return { failure: missing ? `${why}\n${install}` : why };
   }
+}
+
+/** The one line that says why a program ended. */
+function reason(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const {
+    code,
+    path,
+    signal,
+    stderr = "",
+  } = error as NodeJS.ErrnoException & {
+    signal?: string;
+    stderr?: string;
+  };
+  if (code === "ENOENT") return `${path}: no such program`;
+  const lines = stderr.trim().split("\n");
+  const named = lines.findLast((line) => /^[\w.]*(Error|Exception|Interrupt)\b/.test(line));
+  return named ?? (signal ? `ended by ${signal}` : lines.pop() || error.message.split("\n")[0]);
 }

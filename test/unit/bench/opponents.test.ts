@@ -1,0 +1,26 @@
+import { describe, expect, it } from "vitest";
+import { measureOpponent, opponents } from "../../../src/bench/opponents.ts";
+
+const workload = { stem: "cifar", attention: "none", batch: 2, steps: 1, threads: 1 };
+const places = { python: "/no/python" };
+
+describe("an opponent that is not installed", () => {
+  it.each([
+    [
+      "torch",
+      /^\/no\/python: no such program\nin a virtual environment: pip install torch; then --python PATH$/,
+    ],
+  ])("%s says what to install", async (name, failure) => {
+    for (const opponent of opponents[name])
+      expect(await measureOpponent(opponent, workload, places)).toEqual({
+        failure: expect.stringMatching(failure),
+      });
+  });
+});
+
+it("knows what the others have not", async () => {
+  const [torch] = opponents["torch"];
+  expect(await measureOpponent(torch, { ...workload, attention: "eca" }, places)).toEqual({
+    failure: "knows no attention eca",
+  });
+});
