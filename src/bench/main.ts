@@ -48,6 +48,7 @@ const program = new Command("npm run bench --")
   .option("--no-passes", "one more line: without the compile passes")
   .option("--against <names...>", Object.keys(opponents).join(", "), [])
   .option("--python <path>", "Python that has PyTorch", "python3")
+  .option("--tensorflow-python <path>", "Python that has TensorFlow (default: that of --python)")
   .option("--profile", "where the time of a training step goes")
   .option("--json", "one JSON document")
   .addOption(new Option("--single <settings>", "measure in this process").hideHelp())
@@ -56,6 +57,7 @@ const program = new Command("npm run bench --")
     `
 Examples:
   npm run bench -- --attention none se cbam --against torch torch-compile --python PATH --rounds 3
+  npm run bench -- --against torch tensorflow --python PATH --tensorflow-python PATH
   npm run bench -- --threads 1 2 --isa avx2 avx512 --no-passes`,
   );
 

@@ -8,6 +8,7 @@ import type { Failure } from "./turns.ts";
 /** Where the others are installed. */
 export interface Places {
   readonly python: string;
+  readonly tensorflowPython?: string;
 }
 
 /** Another program on the same models and the same machine. */
@@ -28,6 +29,12 @@ const torch = {
   program: ({ python }: Places) => python,
   install: "in a virtual environment: pip install torch; then --python PATH",
 };
+const tensorflow = {
+  batch: Number.POSITIVE_INFINITY,
+  script: "tensorflow_resnet.py",
+  program: ({ python, tensorflowPython }: Places) => tensorflowPython ?? python,
+  install: "in a virtual environment: pip install tensorflow-cpu; then --tensorflow-python PATH",
+};
 
 /** What `--against` may name. */
 export const opponents: Readonly<Record<string, readonly Opponent[]>> = {
@@ -39,6 +46,11 @@ export const opponents: Readonly<Record<string, readonly Opponent[]>> = {
     { ...torch, name: "PyTorch, compiled", modes: ["compile"] },
     { ...torch, name: "PyTorch, compiled, channels last", modes: ["channels_last", "compile"] },
   ],
+  tensorflow: [
+    { ...tensorflow, name: "TensorFlow, fused batch norm", modes: ["fused"] },
+    { ...tensorflow, name: "TensorFlow, Keras layers", modes: [] },
+  ],
+  "tensorflow-xla": [{ ...tensorflow, name: "TensorFlow, XLA", modes: ["xla"] }],
 };
 
 const folder = join(dirname(fileURLToPath(import.meta.url)), "../../bench");

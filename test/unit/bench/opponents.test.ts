@@ -2,13 +2,17 @@ import { describe, expect, it } from "vitest";
 import { measureOpponent, opponents } from "../../../src/bench/opponents.ts";
 
 const workload = { stem: "cifar", attention: "none", batch: 2, steps: 1, threads: 1 };
-const places = { python: "/no/python" };
+const places = { python: "/no/python", tensorflowPython: "/no/other/python" };
 
 describe("an opponent that is not installed", () => {
   it.each([
     [
       "torch",
       /^\/no\/python: no such program\nin a virtual environment: pip install torch; then --python PATH$/,
+    ],
+    [
+      "tensorflow",
+      /^\/no\/other\/python: no such program\n[^\n]*tensorflow-cpu; then --tensorflow-python PATH$/,
     ],
   ])("%s says what to install", async (name, failure) => {
     for (const opponent of opponents[name])
