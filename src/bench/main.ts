@@ -49,6 +49,7 @@ const program = new Command("npm run bench --")
   .option("--against <names...>", Object.keys(opponents).join(", "), [])
   .option("--python <path>", "Python that has PyTorch", "python3")
   .option("--tensorflow-python <path>", "Python that has TensorFlow (default: that of --python)")
+  .option("--tfjs <folder>", "folder whose node_modules has TensorFlow.js", ".")
   .option("--profile", "where the time of a training step goes")
   .option("--json", "one JSON document")
   .addOption(new Option("--single <settings>", "measure in this process").hideHelp())
@@ -57,7 +58,7 @@ const program = new Command("npm run bench --")
     `
 Examples:
   npm run bench -- --attention none se cbam --against torch torch-compile --python PATH --rounds 3
-  npm run bench -- --against torch tensorflow --python PATH --tensorflow-python PATH
+  npm run bench -- --against tensorflow tfjs --tensorflow-python PATH --tfjs FOLDER
   npm run bench -- --threads 1 2 --isa avx2 avx512 --no-passes`,
   );
 

@@ -9,6 +9,8 @@ import type { Failure } from "./turns.ts";
 export interface Places {
   readonly python: string;
   readonly tensorflowPython?: string;
+  /** Folder whose node_modules has TensorFlow.js. */
+  readonly tfjs: string;
 }
 
 /** Another program on the same models and the same machine. */
@@ -35,6 +37,12 @@ const tensorflow = {
   program: ({ python, tensorflowPython }: Places) => tensorflowPython ?? python,
   install: "in a virtual environment: pip install tensorflow-cpu; then --tensorflow-python PATH",
 };
+const tfjs = {
+  script: "tfjs_resnet.mjs",
+  program: () => process.execPath,
+  install:
+    "in another folder: npm install @tensorflow/tfjs @tensorflow/tfjs-backend-wasm; then --tfjs FOLDER",
+};
 
 /** What `--against` may name. */
 export const opponents: Readonly<Record<string, readonly Opponent[]>> = {
@@ -51,6 +59,10 @@ export const opponents: Readonly<Record<string, readonly Opponent[]>> = {
     { ...tensorflow, name: "TensorFlow, Keras layers", modes: [] },
   ],
   "tensorflow-xla": [{ ...tensorflow, name: "TensorFlow, XLA", modes: ["xla"] }],
+  tfjs: [
+    { ...tfjs, name: "TensorFlow.js, wasm, 1 thread", modes: ["wasm"], batch: 8 },
+    { ...tfjs, name: "TensorFlow.js, JavaScript, 1 thread", modes: ["cpu"], batch: 1 },
+  ],
 };
 
 const folder = join(dirname(fileURLToPath(import.meta.url)), "../../bench");
@@ -65,7 +77,7 @@ export async function measureOpponent(
   if (!known.includes(attention)) return { failure: `knows no attention ${attention}` };
   const images = Math.min(batch, most);
   const given = [join(folder, script), stem, attention, `${images}`, `${steps}`, ...modes];
-  const env = { ...process.env, THREADS: `${threads}` };
+  const env = { ...process.env, THREADS: `${threads}`, TFJS: places.tfjs };
   try {
     const { stdout } = await promisify(execFile)(program(places), given, { env, maxBuffer: 2 ** 26 });
     const measured = JSON.parse(stdout.trim().split("\n").pop()!) as Measurement;
