@@ -1,8 +1,8 @@
 import { type Node, nodeOf, type Op } from "../ops/op.ts";
-import { sameShape, sizeOf, type Tensor } from "../tensor/tensor.ts";
+import { sameShape, sizeOf, type Tensor, type Variable } from "../tensor/tensor.ts";
 import type { Graph } from "./graph.ts";
 import { inputsOf } from "./inputs.ts";
-import { type Lifetime, planMemory } from "./memory.ts";
+import { LINE, type Lifetime, planMemory } from "./memory.ts";
 import { lastUses, schedule } from "./schedule.ts";
 
 /** A place in the arena, in floats: variables first, scratch after them. */
@@ -14,7 +14,13 @@ export interface Place {
 /** One call of a kernel. */
 export interface ProgramRecord {
   readonly kernel: string;
+  /** The layer it belongs to. */
   readonly label: string;
+  /** Names of the ops that were fused into it. */
+  readonly parts: readonly string[];
+  readonly reads: readonly Tensor[];
+  readonly writes: readonly Tensor[];
+  /** Where they lie, as the kernel takes them: what is overwritten comes once. */
   readonly operands: readonly Place[];
   readonly params: readonly number[];
   readonly multiplyAdds: number;
@@ -35,6 +41,20 @@ interface Home {
 }
 
 type OpNode = Node & { readonly op: Op };
+
+/** Places of variables one after the other, by name; no two share a cache line. */
+export function placeVariables(variables: Iterable<Variable>): {
+  readonly places: Map<string, Place>;
+  readonly floats: number;
+} {
+  const places = new Map<string, Place>();
+  let floats = 0;
+  for (const { name, shape } of variables) {
+    places.set(name, { offset: floats, floats: sizeOf(shape) });
+    floats += Math.ceil(sizeOf(shape) / LINE) * LINE;
+  }
+  return { places, floats };
+}
 
 /**
  * @param variables places of the variables, by name.
@@ -80,9 +100,28 @@ function recordOf(x: Tensor, along: readonly Tensor[], place: (x: Tensor) => Pla
   if (!node) return [];
   const call = node.op.native(node);
   if (!("kernel" in call)) return [];
-  const operands = (node.op.writes ? node.inputs : [...node.inputs, x, ...along]).map(place);
-  const multiplyAdds = node.op.multiplyAdds?.(node) ?? 0;
-  return [{ kernel: call.kernel, label: x.label, operands, params: call.params, multiplyAdds }];
+  const { op, inputs } = node;
+  return [
+    {
+      kernel: call.kernel,
+      label: layerOf(x),
+      parts: op.parts?.(node) ?? [],
+      reads: inputs,
+      writes: op.writes ? op.writes.map((k) => inputs[k]) : [x, ...along],
+      operands: (op.writes ? inputs : [...inputs, x, ...along]).map(place),
+      params: call.params,
+      multiplyAdds: op.multiplyAdds?.(node) ?? 0,
+    },
+  ];
+}
+
+/** The label of a tensor; without one, the layer of the parameters it is made with or of what it is made from. */
+function layerOf(x: Tensor): string {
+  if (x.label) return x.label;
+  const inputs = nodeOf(x)?.inputs ?? [];
+  const parameter = inputs.find((input) => input.source.kind === "variable");
+  if (parameter) return parameter.label.replace(/\.\w+$/, "");
+  return inputs.length > 0 ? layerOf(inputs[0]) : "";
 }
 
 /** The tensor whose record computes this one along with it. */

@@ -11,7 +11,8 @@ export interface MemoryPlan {
   readonly total: number;
 }
 
-const LINE = 16; // floats of a cache line
+/** Floats of a cache line: no two pieces of memory share one. */
+export const LINE = 16;
 
 /**
  * Lays lifetimes into one arena so that those that overlap in time do not overlap in space: the largest first,

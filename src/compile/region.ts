@@ -51,6 +51,7 @@ export const regionOp = defineOp<RegionAttrs>({
   // a block is read before it is written, as long as only one result is as large as the inputs
   inPlace: ({ inputs, attrs: { roots } }: Node<RegionAttrs>) =>
     sameShape(roots[0].shape, regionShape(roots[0])) ? [...inputs.keys()] : [],
+  parts: ({ attrs: { roots } }) => topologicalOrder(roots).flatMap((x) => nodeOf(x)?.op.name ?? []),
 });
 
 /** A further root of a region. Inputs: the region, then the region's own. */

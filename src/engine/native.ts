@@ -1,6 +1,6 @@
 import type { Graph, Values } from "../compile/graph.ts";
 import { expectSize, fed } from "../compile/inputs.ts";
-import { encode, type FlatProgram, lower, type Place } from "../compile/lower.ts";
+import { encode, type FlatProgram, lower, type Place, placeVariables } from "../compile/lower.ts";
 import { optimize } from "../compile/passes/index.ts";
 import { UserError } from "../tensor/errors.ts";
 import { reorder } from "../tensor/layout.ts";
@@ -11,7 +11,6 @@ import { Queue } from "./queue.ts";
 
 /** Node hands out no larger piece of memory as one array. */
 const MOST_BYTES = 2 ** 32;
-const LINE = 16; // floats of a cache line: no two variables share one
 
 export class NativeEngine implements Engine {
   readonly name = "native";
@@ -52,7 +51,7 @@ export interface NativeExecutable extends Executable {
 export class NativeStore implements Store {
   readonly variables: ReadonlyMap<string, Variable>;
   readonly #addon: Addon;
-  readonly #places = new Map<string, Place>();
+  readonly #places: ReadonlyMap<string, Place>;
   readonly #floats: number;
   readonly #queue = new Queue();
   readonly #passes: boolean;
@@ -63,15 +62,12 @@ export class NativeStore implements Store {
     this.#addon = addon;
     this.#passes = passes;
     this.variables = new Map(variables.map((variable) => [variable.name, variable]));
-    let offset = 0;
-    for (const { name, shape } of this.variables.values()) {
-      this.#places.set(name, { offset, floats: sizeOf(shape) });
-      offset += Math.ceil(sizeOf(shape) / LINE) * LINE;
-    }
-    this.#floats = offset;
-    if (4 * offset > MOST_BYTES) throw tooLarge("its parameters and the optimiser's slots", 4 * offset);
-    this.#arena = inMemory("its parameters and the optimiser's slots", 4 * offset, () => {
-      return new addon.Arena(offset, threads, isa);
+    const { places, floats } = placeVariables(this.variables.values());
+    this.#places = places;
+    this.#floats = floats;
+    if (4 * floats > MOST_BYTES) throw tooLarge("its parameters and the optimiser's slots", 4 * floats);
+    this.#arena = inMemory("its parameters and the optimiser's slots", 4 * floats, () => {
+      return new addon.Arena(floats, threads, isa);
     });
     this.#memory = this.#arena.variables();
     for (const { name, shape, initialize } of this.variables.values()) {

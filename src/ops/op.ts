@@ -44,6 +44,8 @@ export interface Op<A = unknown> {
   readonly writes?: readonly number[];
   /** The output may take the memory of one of these inputs, of its own shape, when nothing else needs it. */
   readonly inPlace?: readonly number[] | ((node: Node<A>) => readonly number[]);
+  /** Names of the ops that were fused into this one, for people who read programs. */
+  parts?(node: Node<A>): readonly string[];
   /** Multiply-adds of one application, for the figures people compare. */
   multiplyAdds?(node: Node<A>): number;
 }
