@@ -1,4 +1,4 @@
-import { Command } from "commander";
+import { Command, Option } from "commander";
 import type { LayerSummary, ModelSummary } from "../models/build.ts";
 import { resolveModel } from "../models/options.ts";
 import { grouped, scaled } from "../report/numbers.ts";
@@ -6,27 +6,45 @@ import { type Column, textTable } from "../report/text-table.ts";
 import { countModel } from "../study/plan.ts";
 import { answer, count, whole, withExample, withShared } from "./common.ts";
 import { imageSize, modelNames, modelOf, withModelOptions } from "./model-options.ts";
+import { describeProgram } from "./model-program.ts";
 
 interface Options {
   readonly image: readonly [number, number];
   readonly classes: number;
   readonly depth?: number;
+  readonly program?: "training" | "inference";
+  readonly batch: number;
+  readonly records?: boolean;
   readonly json?: boolean;
 }
 
 export function modelCommand(): Command {
   const command = withModelOptions(new Command("model"))
-    .description("layers, shapes, parameters and multiply-adds of a model")
+    .description("layers, shapes, parameters and multiply-adds of a model; the program that runs it")
     .argument("<name>", modelNames)
     .option("--image <size>", "height and width of an image, 32x32 or 32", imageSize, [32, 32] as const)
     .option("--classes <n>", "number of classes", count, 10)
-    .option("--depth <n>", "levels to list: 0 totals, 1 stages, 2 blocks (default: all)", whole);
+    .option("--depth <n>", "levels to list: 0 totals, 1 stages, 2 blocks (default: all)", whole)
+    .addOption(
+      new Option("--program [of]", "instead: what runs, and what each compile pass changes")
+        .choices(["training", "inference"])
+        .preset("training"),
+    )
+    .option("--batch <n>", "images a step of the program", count, 32)
+    .option("--records", "list the whole program too, before the passes and after them");
   withExample(
     withShared(command),
     "atento model resnet50 --stem study --attention se --placement identity --no-bias",
+    "atento model resnet50 --program inference --records",
   );
   return command.action((name: string, options: Options) => {
     const model = resolveModel(modelOf(name, options as unknown as Record<string, unknown>), options.classes);
+    const { program } = options;
+    if (program) {
+      const { document, text } = describeProgram(model, { ...options, program });
+      answer(options, { model, ...document }, text);
+      return;
+    }
     const summary = countModel(model, options.image);
     const { parameters, statistics, multiplyAdds } = summary;
     const layers = tree(summary).filter(({ level }) => options.depth === undefined || level < options.depth);

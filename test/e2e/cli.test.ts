@@ -62,6 +62,17 @@ describe("atento model", () => {
     ]);
   });
 
+  it("shows the program before and after the compile passes", async () => {
+    const { code, stdout, stderr } = await run("model resnet50 --program inference --batch 8");
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    expect(stdout).toMatch(/^One batch of inference: 8 images of 32×32/);
+    expect(stdout).toMatch(/^0 before any pass +\d+ +\d+\.\d$/m);
+    expect(stdout).toMatch(/^ {2}− +0 {2}conv2d +\[8,3,32,32\] \[64,3,3,3\] → \[8,64,32,32\]$/m);
+    const { program, stages } = JSON.parse((await run("model resnet50 --program --json")).stdout);
+    expect(program).toBe("training");
+    expect(stages[0]).toMatchObject({ name: "before any pass", kernels: { sgd: 161 }, changes: [] });
+  });
+
   it("minds neither a reader that has seen enough nor a full disk behind stdout", async () => {
     const shell = (tail: string) => ["bash", "-c", `set -o pipefail; "$@" ${tail}`, "bash"];
     const head = await atento(["model", "resnet101"], { cwd: folder.path, through: shell("| head -1") });
@@ -142,6 +153,7 @@ describe("bad input is one clear line and code 2:", () => {
       'unknown convention of attention cbam "tim": did you mean timm?',
     ],
     ["model resnet50 --image 32,32", "argument '32,32' is invalid"],
+    ["model resnet50 --program trainin", "Allowed choices are training, inference"],
     ["train resnet14 --optimizer adm", 'unknown optimizer "adm": did you mean adam?'],
     ["train resnet14 --schedule cosin", 'unknown schedule "cosin": did you mean cosine?'],
     ["train resnet14 --lr 0", "optimizer.lr must be more than 0, is 0"],
