@@ -2,7 +2,7 @@
   "target_defaults": {
     "cflags!": ["-O2", "-fno-exceptions"],
     "cflags_cc!": ["-fno-exceptions", "-fno-rtti", "-std=gnu++17", "-std=gnu++20"],
-    "cflags": ["-O3", "-Wall", "-Wextra", "-fPIC"],
+    "cflags": ["-O3", "-Wall", "-Wextra", "-fPIC", "-fno-math-errno", "-fno-trapping-math"],
     "cflags_cc": ["-std=c++17"],
     "xcode_settings": { "GCC_OPTIMIZATION_LEVEL": "3", "CLANG_CXX_LANGUAGE_STANDARD": "c++17", "GCC_ENABLE_CPP_EXCEPTIONS": "YES" }
   },

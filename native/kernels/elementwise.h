@@ -11,18 +11,29 @@ constexpr int64_t kPieceFloats = 32 * 1024;
 INLINE int pieces_of(int64_t floats) { return static_cast<int>(max(1, min(1 << 20, ceil_div(floats, kPieceFloats)))); }
 INLINE int64_t at(const double* p, int i) { return static_cast<int64_t>(p[i]); }
 
-// Sum of n floats: four vectors side by side, so that no addition waits for the one before; the lanes last.
-INLINE float sum_of(const float* x, int64_t n) {
+// Sum of f(i) over n floats: four vectors side by side, so that no addition waits for the one before; the lanes last.
+template <class F>
+INLINE float sum_over(int64_t n, F f) {
   V lanes[4] = {};
   int64_t i = 0;
   for (; i + 4 * L <= n; i += 4 * L)
 #pragma GCC unroll 4
-    for (int v = 0; v < 4; ++v) lanes[v] += load(x + i + v * L);
-  for (; i + L <= n; i += L) lanes[0] += load(x + i);
+    for (int v = 0; v < 4; ++v) lanes[v] += f(i + v * L, V{});
+  for (; i + L <= n; i += L) lanes[0] += f(i, V{});
   const V total = (lanes[0] + lanes[1]) + (lanes[2] + lanes[3]);
   float sum = across(total, [](V a, V b) { return a + b; })[0];
-  for (; i < n; ++i) sum += x[i];
+  for (; i < n; ++i) sum += f(i, 0.0f);
   return sum;
+}
+
+INLINE V get(const float* p, V) { return load(p); }
+INLINE float get(const float* p, float) { return *p; }
+
+INLINE float sum_of(const float* x, int64_t n) {
+  return sum_over(n, [=](int64_t i, auto t) { return get(x + i, t); });
+}
+INLINE float dot(const float* a, const float* b, int64_t n) {
+  return sum_over(n, [=](int64_t i, auto t) { return get(a + i, t) * get(b + i, t); });
 }
 
 // Ops on `n = params[0]` floats: OPERANDS arrays of equal length, the last one written.

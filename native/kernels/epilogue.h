@@ -4,7 +4,7 @@
 #pragma once
 #include <initializer_list>
 
-#include "simd.h"
+#include "elementwise.h"
 
 namespace atento {
 namespace ATENTO_ISA {
@@ -52,8 +52,6 @@ INLINE void clear_totals(const Epilogue& e, int64_t begin, int64_t end) {
 
 constexpr int64_t kMostRows = 16;  // of a tile: no way of convolving has larger ones
 
-INLINE V get(const float* p, V) { return load(p); }
-INLINE float get(const float* p, float) { return *p; }
 INLINE void put(float* p, V v) { store(p, v); }
 INLINE void put(float* p, float v) { *p = v; }
 INLINE D wide(V v) { return __builtin_convertvector(v, D); }

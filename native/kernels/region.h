@@ -20,9 +20,9 @@ enum class Opcode {
   select_equal,  // (c where a = b, else 0) + d
   copy,          // a
   // results of the region that are smaller than it
-  sum_channels,  // [N,P]
+  sum_channels,  // [N,P]: of a·b, or of a
   max_channels,
-  sum_pixels,    // [N,C]
+  sum_pixels,    // [N,C]: of a·b, or of a
   max_pixels,
   grad_sums,     // [2,C]: Σa, Σa·x̂; a, b = x, statistics
   count
@@ -115,9 +115,9 @@ INLINE bool region_fits(const Region& r) {
       case Opcode::mask: fits = full(n.to) && full(n.a) && full(n.b); break;
       case Opcode::copy: fits = full(n.to) && value(n.a); break;
       case Opcode::sum_channels:
-      case Opcode::max_channels: fits = is(n.to, Extent::pixel) && full(n.a); break;
+      case Opcode::max_channels: fits = is(n.to, Extent::pixel) && full(n.a) && (n.b == kNone || full(n.b)); break;
       case Opcode::sum_pixels:
-      case Opcode::max_pixels: fits = is(n.to, Extent::image_channel) && full(n.a); break;
+      case Opcode::max_pixels: fits = is(n.to, Extent::image_channel) && full(n.a) && (n.b == kNone || full(n.b)); break;
       case Opcode::grad_sums:
         fits = is(n.to, Extent::two_channels) && full(n.a) && full(n.b) && is(n.c, Extent::two_channels);
         break;
@@ -157,6 +157,7 @@ template <class F>
 INLINE void for_elements(int64_t rows, int64_t C, F f) {
   for (int64_t r = 0; r < rows; ++r) {
     int64_t c = 0;
+#pragma GCC unroll 4
     for (; c + L <= C; c += L) f(r, c, V{});
     for (; c < C; ++c) f(r, c, 0.0f);
   }
@@ -277,8 +278,11 @@ INLINE void begin_instruction(const RegionPiece& at, const Instruction& n, float
 }
 
 // Rows are walked one after the other, the order in which memory brings them; sums wait in the cache.
-INLINE void sum_pixels_block(int64_t rows, int64_t C, const float* a, float* sums) {
-  for_elements(rows, C, [=](int64_t r, int64_t c, auto t) { put(sums + c, get(sums + c, t) + get(a + r * C + c, t)); });
+INLINE void sum_pixels_block(int64_t rows, int64_t C, const float* a, const float* b, float* sums) {
+  if (!b) return for_elements(rows, C, [=](int64_t r, int64_t c, auto t) { put(sums + c, get(sums + c, t) + get(a + r * C + c, t)); });
+  for_elements(rows, C, [=](int64_t r, int64_t c, auto t) {
+    put(sums + c, get(sums + c, t) + get(a + r * C + c, t) * get(b + r * C + c, t));
+  });
 }
 
 // Σdy and Σdy·(x − mean) of `rows` rows, added to sums [2,C].
@@ -299,7 +303,7 @@ INLINE void flush_sums(int64_t C, float* sums, double* totals) {
 static void run_instruction(const RegionPiece& at, const Instruction& n, int64_t pixel, int64_t rows, float* own, float* shared) {
   const int64_t C = at.r.C();
   float* to = at.at_ref(n.to, pixel);
-  const float* a = at.at_ref(n.a, pixel);
+  const float *a = at.at_ref(n.a, pixel), *b = n.b == kNone ? nullptr : at.at_ref(n.b, pixel);
   const bool relu = n.relu;
   switch (n.op) {
     case Opcode::norm: {
@@ -341,12 +345,12 @@ static void run_instruction(const RegionPiece& at, const Instruction& n, int64_t
       return binary_block(rows, C, to, to, v, [=](auto, auto y) { return relu ? relu_of(y) : y; });
     }
     case Opcode::sum_channels:
-      for (int64_t r = 0; r < rows; ++r) to[r] = n.value * sum_of(a + r * C, C);
+      for (int64_t r = 0; r < rows; ++r) to[r] = n.value * (b ? dot(a + r * C, b + r * C, C) : sum_of(a + r * C, C));
       return;
     case Opcode::max_channels:
       for (int64_t r = 0; r < rows; ++r) to[r] = max_of(a + r * C, C);
       return;
-    case Opcode::sum_pixels: return sum_pixels_block(rows, C, a, own);
+    case Opcode::sum_pixels: return sum_pixels_block(rows, C, a, b, own);
     case Opcode::max_pixels:
       for (int64_t r = 0; r < rows; ++r)
         for (int64_t c = 0; c < C; ++c) own[c] = wins(a[r * C + c], own[c]) ? a[r * C + c] : own[c];
@@ -425,6 +429,12 @@ static void region_run(const Call& call, int phase, int piece) {
   });
   for (int64_t pixel = at.pixels.begin; pixel < at.pixels.end; pixel += step) {
     const int64_t rows = min(step, at.pixels.end - pixel);
+    const int64_t next = pixel + rows, ahead = min(step, at.pixels.end - next) * C;
+    for (int k = 0; k + 1 < r.operands() && ahead > 0; ++k) {  // what is read next comes into the second-level cache
+      if (r.extent(k) != Extent::full) continue;
+      const float* p = at.operand(k, next);
+      for (int64_t i = 0; i < ahead; i += 16) __builtin_prefetch(p + i, 0, 2);
+    }
     each([&](const Instruction& n, float* own, float* shared) { run_instruction(at, n, pixel, rows, own, shared); });
   }
   each([&](const Instruction& n, float* own, float* shared) { end_instruction(at, n, own, shared); });

@@ -106,6 +106,7 @@ class Assembler {
     for (const x of [...this.#order].reverse()) {
       const node = nodeOf(x);
       if (!node) continue;
+      if (is(x, sumToOp, meanOp)) this.#absorb(node.inputs[0], multiplyOp);
       if (is(x, reluOp)) this.#absorb(node.inputs[0], batchNormOp, addOp, multiplyOp);
       if (is(x, addOp)) for (const part of node.inputs) this.#absorb(part, addOp, multiplyOp, selectEqualOp);
     }
@@ -164,11 +165,11 @@ class Assembler {
         into("copy", [this.#value(a)]);
         return;
       case sumToOp.name:
-        into(overSpace ? "sum_pixels" : "sum_channels", [this.#block(a)], 1);
+        into(overSpace ? "sum_pixels" : "sum_channels", this.#summed(a), 1);
         return;
       case meanOp.name:
-        if (overSpace) into("sum_pixels", [this.#block(a)], 1 / pixels);
-        else into("sum_channels", [this.#block(a)], 1 / this.#full[1]);
+        if (overSpace) into("sum_pixels", this.#summed(a), 1 / pixels);
+        else into("sum_channels", this.#summed(a), 1 / this.#full[1]);
         return;
       case maxOp.name:
         into(overSpace ? "max_pixels" : "max_channels", [this.#block(a)]);
@@ -179,6 +180,11 @@ class Assembler {
       default:
         throw new Error(`a region has no instruction for ${node.op.name}`);
     }
+  }
+
+  /** What is summed: a value, or the two whose product it is. */
+  #summed(x: Tensor): Reference[] {
+    return this.#absorbed.has(x) ? nodeOf(x)!.inputs.map((factor) => this.#block(factor)) : [this.#block(x)];
   }
 
   /** A sum of products, gradients of maxima and other values: one instruction for each of the first two. */

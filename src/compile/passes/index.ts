@@ -1,6 +1,7 @@
 import type { Graph } from "../graph.ts";
 import type { Pass } from "../rewrite.ts";
 import { foldBatchNorm } from "./fold-batch-norm.ts";
+import { sumByImage } from "./image-sums.ts";
 import { fuseInputGrad } from "./input-grad.ts";
 import { mergeEqual } from "./merge-equal.ts";
 import { fuseRegions } from "./regions.ts";
@@ -14,6 +15,8 @@ export const passes: readonly Pass[] = [
   statisticsAlong,
   recomputeNorm,
   fuseInputGrad,
+  sumByImage,
+  mergeEqual,
   fuseRegions,
 ];
 
