@@ -12,7 +12,6 @@ import {
   sumToOp,
 } from "../../ops/elementwise.ts";
 import { apply, nodeOf, type Op } from "../../ops/op.ts";
-import { meanOp } from "../../ops/reduce.ts";
 import { constant, reshape } from "../../ops/shape.ts";
 import { type Shape, sameShape, type Tensor } from "../../tensor/tensor.ts";
 import { byRule, type Pass, type Place } from "../rewrite.ts";
@@ -97,20 +96,9 @@ function sumOfProduct({ op, inputs: [product], output }: Place): Tensor | undefi
   );
 }
 
-/** mean_p batch_norm(x) = γ·Σ_p x̂/HW + β. */
-function meanOfNorm({ op, inputs: [y], attrs, output }: Place): Tensor | undefined {
-  const parts = op.name === meanOp.name ? inputsOf(y, batchNormOp) : undefined;
-  if (!parts || (attrs as { over: string }).over !== "spatial" || sameShape(output.shape, y.shape))
-    return undefined;
-  const [x, statistics, gamma, beta] = parts;
-  const hat = normalized(x, statistics, (nodeOf(y)!.attrs as { eps: number }).eps);
-  const average = scale(sumTo(hat, output.shape), 1 / (x.shape[2] * x.shape[3]));
-  return add(multiply(average, vector(gamma)), vector(beta));
-}
-
 export const sumByImage: Pass = {
   name: "sums by image",
   summary:
     "where a gradient is gated by image and channel, batch norm's sums and the gate's gradient come from the same sums over pixels",
-  run: byRule(() => (place) => sumsOfTerms(place) ?? sumOfProduct(place) ?? meanOfNorm(place)),
+  run: byRule(() => (place) => sumsOfTerms(place) ?? sumOfProduct(place)),
 };

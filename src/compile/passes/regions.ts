@@ -156,14 +156,22 @@ function groupReductions(plan: Plan): Map<Tensor, Group> {
       works.some(({ leaves }) => works.every((other) => isSubset(other.leaves, leaves)))
     );
   };
-  for (const x of plan.order) {
-    if (!memberOf(x, reductions)) continue;
-    const group = groups.find(
-      (known) => fits(known, x) && !reaches([x], known, groupOf) && !reaches(known, [x], groupOf),
-    );
-    if (group) group.push(x);
-    else groups.push([x]);
-    groupOf.set(x, group ?? groups[groups.length - 1]);
+  const found = plan.order.filter((x) => memberOf(x, reductions));
+  // those that read most first: the others join where most of what they compute is computed already
+  found.sort((a, b) => plan.work(b).leaves.size - plan.work(a).leaves.size);
+  const inlined = (x: Tensor): Tensor[] => [...plan.work(x).inlined].flatMap((y) => [y, ...inlined(y)]);
+  const shared = (group: Group, x: Tensor) => {
+    const known = new Set(group.flatMap(inlined));
+    return inlined(x).filter((y) => known.has(y)).length;
+  };
+  for (const x of found) {
+    const open = groups
+      .filter((group) => fits(group, x) && !reaches([x], group, groupOf) && !reaches(group, [x], groupOf))
+      .sort((a, b) => shared(b, x) - shared(a, x));
+    const group = open[0] ?? [];
+    group.push(x);
+    if (open.length === 0) groups.push(group);
+    groupOf.set(x, group);
   }
   return groupOf;
 }
