@@ -1,6 +1,7 @@
 // Convolution and its gradients with what goes before and after them, by whichever way the shape favours.
 #pragma once
 #include "direct_weight_grad.h"
+#include "thin.h"
 #include "winograd_weight_grad.h"
 
 namespace atento {
@@ -40,6 +41,7 @@ INLINE ForwardParts forward_parts(const double* p) {
 }
 
 INLINE Way forward_way(const ConvDims& d) {
+  if (thin_pays(d)) return thin_way(thin_forward(d));
   return winograd_pays(d) ? winograd_way(same_maps(d), d.IC, d.OC) : direct_forward(d);
 }
 
@@ -74,6 +76,11 @@ static void conv2d_run(const Call& call, int phase, int piece) {
   e.C = d.OC;
   const Epilogue* after = parts.any() ? &e : nullptr;
   float* y = call.operands[parts.y()];
+  if (thin_pays(d)) {
+    const Thin g = thin_forward(d);
+    if (phase == 0) return thin_weights(g, call.operands[1], false, call.shared);
+    return thin_piece(call, piece, g, call.operands[0], y, after);
+  }
   if (winograd_pays(d)) {
     return winograd_piece(call, phase, piece, same_maps(d), call.operands[0], {call.operands[1], d.IC, d.OC, false}, y, after);
   }
@@ -102,6 +109,7 @@ INLINE InputGradParts input_grad_parts(const double* p) {
 }
 
 INLINE Way input_grad_way(const ConvDims& d) {
+  if (thin_pays(d)) return thin_way(thin_input_grad(d));
   return winograd_pays(d) ? winograd_way(same_maps(d), d.OC, d.IC) : direct_input_grad(d);
 }
 
@@ -147,6 +155,11 @@ static void conv2d_input_grad_run(const Call& call, int phase, int piece) {
   e.C = d.IC;
   const Epilogue* after = parts.any() ? &e : nullptr;
   float* dx = call.operands[parts.dx()];
+  if (thin_pays(d)) {
+    const Thin g = thin_input_grad(d);
+    if (phase == 0) return thin_weights(g, call.operands[1], true, call.shared);
+    return thin_piece(call, piece, g, call.operands[0], dx, after);
+  }
   if (winograd_pays(d)) {
     return winograd_piece(call, phase, piece, same_maps(d), call.operands[0], {call.operands[1], d.OC, d.IC, true}, dx, after);
   }
@@ -168,7 +181,10 @@ INLINE WeightGradParts weight_grad_parts(const double* p) {
   return {(flags & 1) != 0, (flags & 2) != 0};
 }
 
-INLINE Way weight_grad_way(const ConvDims& d) { return winograd_pays(d) ? winograd_weight_grad(d) : direct_weight_grad(d); }
+INLINE Way weight_grad_way(const ConvDims& d) {
+  if (thin_pays(d)) return thin_weight_grad(d);
+  return winograd_pays(d) ? winograd_weight_grad(d) : direct_weight_grad(d);
+}
 
 static bool conv2d_weight_grad_plan(const double* p, Plan& plan) {
   const ConvDims d = conv_dims(p);
@@ -196,6 +212,7 @@ static void conv2d_weight_grad_run(const Call& call, int phase, int piece) {
   }
   const float* dy = call.operands[parts.dy()];
   float* dw = call.operands[parts.dy() + 1];
+  if (thin_pays(d)) return thin_weight_grad_piece(call, phase, piece, d, source, dy, dw);
   if (winograd_pays(d)) return winograd_weight_grad_piece(call, phase, piece, d, source, dy, dw);
   direct_weight_grad_piece(call, phase, piece, d, source, dy, dw);
 }

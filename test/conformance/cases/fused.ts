@@ -19,6 +19,7 @@ import {
   nanOverBorder,
   orSpread,
   over,
+  spread,
   tileOf,
 } from "./convolution.ts";
 import { kernel, type Operand, opCase, opCases, operand } from "./types.ts";
@@ -177,7 +178,9 @@ export const fused = [
       const isSpoilt = (i: number) => operand > 0 && operand < 4 && Number.isNaN(values[operand][i]);
       const channels = [...values[operand].keys()].filter(isSpoilt).map((i) => i % weight[1]);
       const known = (index: number) => channels.includes(positionOf(index, weight)[1]);
-      return orSpread(known, weightGradOfNormOp, at, weight, values, kernelOf);
+      // zeros of the border may be multiplied too
+      const spoilt = spread(weightGradOfNormOp, at, values, kernelOf);
+      return (index) => known(index) || spoilt(index);
     },
   }),
 ];

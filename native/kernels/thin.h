@@ -1,0 +1,130 @@
+// Convolutions of stride 1 between a few maps, as a spatial gate has them (7×7 from two maps to one): with so few
+// channels the vectors run along the rows of the image. Each map is copied into a plane with its border of zeros.
+#pragma once
+#include "direct.h"
+
+namespace atento {
+namespace ATENTO_ISA {
+
+constexpr int64_t kThinMaps = 8;    // products of input and output maps at most
+constexpr int64_t kThinRows = 4;    // vectors that are summed side by side
+
+INLINE bool thin_pays(const ConvDims& d) {
+  return d.IC * d.OC <= kThinMaps && d.KH * d.KW > 1 && d.SH == 1 && d.SW == 1 && d.PH < d.KH && d.PW < d.KW;
+}
+
+// A correlation of planes: source [N,H,W,C] → target [N,GH,GW,Co], taps [TH,TW,C,Co], borders before the first pixel.
+struct Thin {
+  int64_t N, H, W, C, GH, GW, Co, TH, TW, top, left;
+  // of a plane: rows long enough for whole vectors at any tap
+  int64_t rows() const { return GH + TH - 1; }
+  int64_t columns() const { return round_up(GW, L) + TW - 1; }
+  int64_t plane() const { return rows() * columns(); }
+};
+
+INLINE Thin thin_forward(const ConvDims& d) {
+  return {d.N, d.IH, d.IW, d.IC, d.OH, d.OW, d.OC, d.KH, d.KW, d.PH, d.PW};
+}
+INLINE Thin thin_input_grad(const ConvDims& d) {
+  return {d.N, d.OH, d.OW, d.OC, d.IH, d.IW, d.IC, d.KH, d.KW, d.KH - 1 - d.PH, d.KW - 1 - d.PW};
+}
+
+INLINE Way thin_way(const Thin& g) {
+  return {g.TH * g.TW * g.C * g.Co, g.C * g.plane(), g.N, 1, g.N};
+}
+
+// Weights of the correlation, [TH,TW,C,Co]: as they are, or reversed with their channels exchanged.
+INLINE void thin_weights(const Thin& g, const float* w, bool reversed, float* to) {
+  const int64_t taps = g.TH * g.TW;
+  for (int64_t t = 0; t < taps; ++t)
+    for (int64_t c = 0; c < g.C; ++c)
+      for (int64_t o = 0; o < g.Co; ++o)
+        to[(t * g.C + c) * g.Co + o] = reversed ? w[((taps - 1 - t) * g.Co + o) * g.C + c] : w[(t * g.C + c) * g.Co + o];
+}
+
+// Maps of one image as planes.
+INLINE void thin_planes(const Thin& g, const float* image, const Source& source, float* planes) {
+  clear(planes, g.C * g.plane());
+  for (int64_t c = 0; c < g.C; ++c)
+    for (int64_t h = max(0, -g.top); h < min(g.H, g.rows() - g.top); ++h)
+      for (int64_t w = 0; w < min(g.W, g.columns() - g.left); ++w)
+        planes[c * g.plane() + (h + g.top) * g.columns() + w + g.left] = source_value<float>(source, image + (h * g.W + w) * g.C, c);
+}
+
+// All results of one image.
+static void thin_piece(const Call& call, int64_t image, const Thin& g, const float* source, float* target, const Epilogue* e) {
+  float* planes = call.local;
+  thin_planes(g, source + image * g.H * g.W * g.C, {}, planes);
+  const Epilogue own = e ? of_block(*e, image) : Epilogue{};
+  if (e) clear_totals(own, 0, g.Co);
+  for (int64_t o = 0; o < g.Co; ++o)
+    for (int64_t h = 0; h < g.GH; ++h)
+      for (int64_t w = 0; w < g.GW; w += kThinRows * L) {
+        V sum[kThinRows] = {};
+        const int64_t vectors = min(kThinRows, ceil_div(g.GW - w, L));
+        for (int64_t c = 0; c < g.C; ++c)
+          for (int64_t i = 0; i < g.TH; ++i)
+            for (int64_t j = 0; j < g.TW; ++j) {
+              const V weight = splat(call.shared[((i * g.TW + j) * g.C + c) * g.Co + o]);
+              const float* from = planes + c * g.plane() + (h + i) * g.columns() + w + j;
+              for (int64_t v = 0; v < vectors; ++v) sum[v] += weight * load(from + v * L);
+            }
+        float row[kThinRows * L];
+        for (int64_t v = 0; v < vectors; ++v) store(row + v * L, sum[v]);
+        const int64_t n = min(kThinRows * L, g.GW - w), first = ((image * g.GH + h) * g.GW + w) * g.Co;
+        if (!e) {
+          for (int64_t q = 0; q < n; ++q) target[first + q * g.Co + o] = row[q];
+          continue;
+        }
+        for (int64_t q = 0; q < n; q += kMostRows) {
+          int64_t to[kMostRows];
+          const int64_t m = min(kMostRows, n - q);
+          for (int64_t k = 0; k < m; ++k) to[k] = first + (q + k) * g.Co;
+          finish(own, row + q, 1, target, to, m, o, 1);
+        }
+      }
+}
+
+// ---- weight gradient: sums over the pixels of an image, added image by image
+
+INLINE Way thin_weight_grad(const ConvDims& d) {
+  const Thin x = thin_forward(d);
+  const int64_t line = round_up(d.OW, L);
+  return {d.N * weights(d), d.IC * x.plane() + d.OC * d.OH * line, 0, d.N, 1};
+}
+
+static void thin_weight_grad_piece(const Call& call, int phase, int piece, const ConvDims& d, const Source& source,
+                                   const float* dy, float* dw) {
+  const int64_t size = weights(d);
+  if (phase == 1) {
+    for (int64_t i = 0; i < size; ++i) {
+      double sum = 0;
+      for (int64_t n = 0; n < d.N; ++n) sum += call.shared[n * size + i];
+      dw[i] = static_cast<float>(sum);
+    }
+    return;
+  }
+  const Thin g = thin_forward(d);
+  const int64_t line = round_up(d.OW, L);
+  float *planes = call.local, *gradients = planes + d.IC * g.plane();
+  thin_planes(g, call.operands[0] + piece * image_x(d), source, planes);
+  clear(gradients, d.OC * d.OH * line);
+  for (int64_t h = 0; h < d.OH; ++h)
+    for (int64_t w = 0; w < d.OW; ++w)
+      for (int64_t o = 0; o < d.OC; ++o) gradients[(o * d.OH + h) * line + w] = dy[piece * image_y(d) + (h * d.OW + w) * d.OC + o];
+  for (int64_t i = 0; i < d.KH; ++i)
+    for (int64_t j = 0; j < d.KW; ++j)
+      for (int64_t c = 0; c < d.IC; ++c)
+        for (int64_t o = 0; o < d.OC; ++o) {
+          V sum = V{};
+          for (int64_t h = 0; h < d.OH; ++h) {
+            const float* x = planes + c * g.plane() + (h + i) * g.columns() + j;
+            const float* r = gradients + (o * d.OH + h) * line;
+            for (int64_t w = 0; w < line; w += L) sum += load(x + w) * load(r + w);
+          }
+          call.shared[piece * size + ((i * d.KW + j) * d.IC + c) * d.OC + o] = across(sum, [](V a, V b) { return a + b; })[0];
+        }
+}
+
+}  // namespace ATENTO_ISA
+}  // namespace atento
