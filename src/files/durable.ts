@@ -1,21 +1,30 @@
-import { randomUUID } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import { statSync } from "node:fs";
-import { mkdir, open, readdir, rename, rm } from "node:fs/promises";
+import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { UserError } from "../tensor/errors.ts";
+import { isRunning, ownIdentity } from "./process.ts";
+
+/** Writes a whole file as `replaceDurably` does. */
+export async function writeDurably(path: string, bytes: string | Uint8Array): Promise<void> {
+  await replaceDurably(path, (file) => file.writeFile(bytes));
+}
 
 /**
- * Writes a whole file so that after any crash either the old or the new content is there: temporary name in
- * the same folder, fsync, rename, fsync of the folder.
+ * Replaces a file so that after any crash either the old or the new content is there: temporary name in the same
+ * folder, fsync, rename, fsync of the folder.
  * @throws UserError with the path when it cannot be written (no space, no permission, no folder).
  */
-export async function writeDurably(path: string, bytes: string | Uint8Array): Promise<void> {
+export async function replaceDurably(
+  path: string,
+  write: (file: FileHandle) => Promise<void>,
+): Promise<void> {
   const folder = dirname(path);
-  const temporary = join(folder, `.${basename(path)}.${randomUUID()}.tmp`);
+  const temporary = temporaryBeside(path);
   try {
-    const file = await open(temporary, "w");
+    const file = await open(temporary, "wx");
     try {
-      await file.writeFile(bytes);
+      await write(file);
       await file.sync();
     } finally {
       await file.close();
@@ -53,17 +62,43 @@ function isFolder(path: string): boolean {
   }
 }
 
-/** Takes away what a crash left half written by `writeDurably`; nothing else may be writing in the folder. */
-export async function removeUnfinished(folder: string): Promise<void> {
+/** A new name in the same folder that tells whose it is: machine, process and its start, and a number. */
+export function temporaryBeside(path: string): string {
+  const { machine, pid, started } = ownIdentity();
+  const owner = `${machine}-${pid}-${started}-${randomBytes(6).toString("hex")}`;
+  return join(dirname(path), `.${basename(path)}.${owner}.tmp`);
+}
+
+const TEMPORARY = /^\..*\.([0-9a-f]{12})-(\d+)-(\d+)-[0-9a-f]{12}\.tmp$/;
+const FORGOTTEN_MS = 24 * 3600 * 1000;
+
+/**
+ * Takes away what processes that are dead left half written; files of another machine once they are a day old, or
+ * at once where the folder is `locked` by this process.
+ */
+export async function removeUnfinished(folder: string, locked = false): Promise<void> {
   for (const name of await readdir(folder)) {
-    if (/^\..*\.[0-9a-f-]{36}\.tmp$/.test(name)) await rm(join(folder, name), { force: true });
+    const [, machine, pid, started] = TEMPORARY.exec(name) ?? [];
+    if (machine === undefined) continue;
+    const path = join(folder, name);
+    const running = isRunning({ machine, pid: Number(pid), started: Number(started) });
+    if (running ?? !(locked || (await isForgotten(path)))) continue;
+    await rm(path, { force: true });
   }
+}
+
+async function isForgotten(path: string): Promise<boolean> {
+  const entry = await stat(path).catch(() => undefined);
+  return entry !== undefined && Date.now() - entry.mtimeMs > FORGOTTEN_MS;
 }
 
 async function syncFolder(folder: string): Promise<void> {
   const handle = await open(folder, "r");
   try {
     await handle.sync();
+  } catch (error) {
+    // some file systems know no such thing as writing a folder down
+    if ((error as NodeJS.ErrnoException).code !== "EINVAL") throw error;
   } finally {
     await handle.close();
   }

@@ -1,8 +1,16 @@
-import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { spawnSync } from "node:child_process";
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { makeFolder, removeUnfinished, unwritable, writeDurably } from "../../../src/files/durable.ts";
+import {
+  makeFolder,
+  removeUnfinished,
+  temporaryBeside,
+  unwritable,
+  writeDurably,
+} from "../../../src/files/durable.ts";
+import { isRunning, ownIdentity, type ProcessIdentity } from "../../../src/files/process.ts";
 import { UserError } from "../../../src/tensor/errors.ts";
 
 let folder: string;
@@ -96,11 +104,39 @@ describe("makeFolder", () => {
   });
 });
 
-it("removes what a crash left half written, and nothing else", async () => {
-  const left = ".run.json.0b5a4c9e-93b5-4f0c-8a3d-1f6f2f1c7d55.tmp";
-  for (const name of [left, ".hidden.tmp", "run.json"]) await writeFile(join(folder, name), "");
-  await removeUnfinished(folder);
-  expect((await readdir(folder)).sort()).toEqual([".hidden.tmp", "run.json"]);
+describe("removeUnfinished", () => {
+  const own = ownIdentity();
+  const named = ({ machine, pid, started }: Omit<ProcessIdentity, "host">) =>
+    `.run.json.${machine}-${pid}-${started}-0123456789ab.tmp`;
+  const dead = spawnSync(process.execPath, ["--version"]).pid;
+
+  it("takes away what dead processes left half written, and nothing else", async () => {
+    const alive = [named(own), ".hidden.tmp", "run.json"];
+    const reused = named({ ...own, started: own.started + 1 });
+    for (const name of [...alive, named({ ...own, pid: dead }), reused])
+      await writeFile(join(folder, name), "");
+    await removeUnfinished(folder);
+    expect((await readdir(folder)).sort()).toEqual([...alive].sort());
+  });
+
+  it("takes what comes from another machine once it is old, or where the folder is locked", async () => {
+    const [fresh, old] = ["ba9876543210", "aa9876543210"].map((machine) => named({ ...own, machine }));
+    for (const name of [fresh, old]) await writeFile(join(folder, name), "");
+    const yesterday = new Date(Date.now() - 25 * 3600 * 1000);
+    await utimes(join(folder, old), yesterday, yesterday);
+    await removeUnfinished(folder);
+    expect(await readdir(folder)).toEqual([fresh]);
+    await removeUnfinished(folder, true);
+    expect(await readdir(folder)).toEqual([]);
+  });
+
+  it("knows the names that are written", async () => {
+    const name = basename(temporaryBeside(join(folder, "x")));
+    const { machine, pid, started } = own;
+    expect(name).toMatch(new RegExp(`^\\.x\\.${machine}-${pid}-${started}-[0-9a-f]{12}\\.tmp$`));
+    expect(isRunning(own)).toBe(true);
+    expect(isRunning({ ...own, machine: "elsewhere" })).toBeUndefined();
+  });
 });
 
 it("names the reason of a full disk, and passes a defect of ours on as it is", () => {

@@ -1,0 +1,165 @@
+import { realpathSync } from "node:fs";
+import { link, open, readFile, rename, rm, stat, utimes } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
+import { z } from "zod";
+import { UserError } from "../tensor/errors.ts";
+import { temporaryBeside, unwritable } from "./durable.ts";
+import { isRunning, ownIdentity } from "./process.ts";
+
+const NAME = "lock.json";
+/** A holder on another machine is alive when it has touched its lock within this time. */
+const SILENT_MS = 60_000;
+const TOUCH_MS = 10_000;
+/** Longer than anybody takes from finding a lock free to taking it. */
+const SETTLE_MS = 100;
+
+/** lock.json: who holds a folder. Folder and inode tell the lock itself from one that was copied along. */
+const holderSchema = z.object({
+  pid: z.int().positive(),
+  host: z.string(),
+  machine: z.string(),
+  started: z.number(),
+  since: z.string(),
+  folder: z.string(),
+  inode: z.string(),
+});
+
+type Holder = z.output<typeof holderSchema>;
+
+/**
+ * The right to write in a folder, which one process has at a time. A lock of a process that is dead does not count,
+ * nor one that came along when the folder was copied.
+ */
+export class FolderLock {
+  readonly #folder: string;
+  readonly #inode: string;
+  readonly #touching: NodeJS.Timeout;
+
+  private constructor(folder: string, inode: string) {
+    this.#folder = folder;
+    this.#inode = inode;
+    const touch = () => utimes(join(folder, NAME), new Date(), new Date()).catch(() => undefined);
+    this.#touching = setInterval(touch, TOUCH_MS).unref();
+  }
+
+  /** @throws UserError that names the holder when there is one, or when the folder cannot be written. */
+  static async take(folder: string): Promise<FolderLock> {
+    const path = join(folder, NAME);
+    const temporary = temporaryBeside(path);
+    try {
+      const inode = await writeHolder(temporary, folder);
+      const { mtimeMs: now } = await stat(temporary); // by the clock of the file system
+      for (;;) {
+        const found = await readLock(path, folder, now);
+        if (found.holder) throw refusal(folder, found.holder);
+        const linked = !found.exists && (await tryLink(temporary, path));
+        if (linked === "taken") continue;
+        if (!linked) {
+          await rename(temporary, path);
+          await pause(SETTLE_MS); // of several that take over at once, the last one has it
+          const { holder } = await readLock(path, folder, now);
+          if (holder && holder.inode !== inode) throw refusal(folder, holder);
+        }
+        return new FolderLock(folder, inode);
+      }
+    } catch (error) {
+      throw unwritable(path, error);
+    } finally {
+      await rm(temporary, { force: true }).catch(() => undefined);
+    }
+  }
+
+  /** @throws UserError when another process has taken over, which it may after this one was silent for long. */
+  async expectHeld(): Promise<void> {
+    const found = await inodeOf(join(this.#folder, NAME));
+    if (found === this.#inode) return;
+    throw new UserError(
+      `${this.#folder}: another process trains here now (this one was silent for long, or ${NAME} was removed): ` +
+        "nothing is written any more",
+    );
+  }
+
+  async release(): Promise<void> {
+    clearInterval(this.#touching);
+    const path = join(this.#folder, NAME);
+    // a lock that cannot be removed does not block: its process will be dead
+    if ((await inodeOf(path)) === this.#inode) await rm(path, { force: true }).catch(() => undefined);
+  }
+}
+
+/** Writes who we are into a new file and returns its inode. */
+async function writeHolder(path: string, folder: string): Promise<string> {
+  const file = await open(path, "wx");
+  try {
+    const inode = String((await file.stat({ bigint: true })).ino);
+    const holder: Holder = {
+      ...ownIdentity(),
+      since: new Date().toISOString(),
+      folder: realpathSync(folder),
+      inode,
+    };
+    await file.writeFile(`${JSON.stringify(holder)}\n`);
+    return inode;
+  } finally {
+    await file.close();
+  }
+}
+
+/** Gives the file the lock's name as well; false where the file system has no links. */
+async function tryLink(temporary: string, path: string): Promise<"taken" | boolean> {
+  try {
+    await link(temporary, path);
+    return true;
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "EEXIST") return "taken";
+    if (code === "EPERM" || code === "ENOTSUP" || code === "ENOSYS") return false;
+    throw error;
+  }
+}
+
+/** Whether there is a lock, and who holds it; nobody does when its process is dead. */
+async function readLock(
+  path: string,
+  folder: string,
+  now: number,
+): Promise<{ readonly exists: boolean; readonly holder?: Holder }> {
+  try {
+    const { ino, mtimeMs } = await stat(path, { bigint: true });
+    const parsed = holderSchema.safeParse(parseJson(await readFile(path, "utf8")));
+    if (!parsed.success) return { exists: true }; // whole when it was linked: a machine went down before it was on disk
+    const holder = parsed.data;
+    const running = isRunning(holder);
+    const same = holder.inode === String(ino);
+    const held =
+      running === undefined
+        ? same && now - Number(mtimeMs) < SILENT_MS
+        : running && (same || holder.folder === realpathSync(folder));
+    return held ? { exists: true, holder } : { exists: true };
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return { exists: false };
+    throw error;
+  }
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+async function inodeOf(path: string): Promise<string | undefined> {
+  return stat(path, { bigint: true }).then(
+    ({ ino }) => String(ino),
+    () => undefined,
+  );
+}
+
+function refusal(folder: string, { pid, host, since }: Holder): UserError {
+  return new UserError(
+    `${folder}: process ${pid} on ${host} trains here since ${since}: wait until it is done, or end it first`,
+  );
+}
