@@ -1,6 +1,7 @@
+import { gibibytes } from "../engine/memory.ts";
 import { counted, duration, percent, rate } from "../report/numbers.ts";
 import type { StudyProgress } from "../study/run.ts";
-import type { EpochRecord, RunFigures, RunProgress, RunSettings } from "../train/types.ts";
+import type { EpochRecord, EpochTiming, RunFigures, RunProgress, RunSettings } from "../train/types.ts";
 import type { Bar, Display } from "./display.ts";
 
 type Step = Extract<RunProgress, { kind: "step" }>;
@@ -47,7 +48,10 @@ export class Narrator {
         if (this.#now() - this.#saidAt > QUIET_MS) this.#say(`  ${stepText(run, this.#epochs)}`);
         return;
       case "epoch":
-        this.#say(`  ${epochText(run.record, this.#epochs)}`);
+        this.#say(`  ${epochText(run.record, run.timing, this.#epochs)}`);
+        return;
+      case "note":
+        this.#show.line(`note: ${run.text}`);
         return;
       case "evaluate":
         this.#show.bars([
@@ -126,9 +130,10 @@ const nameOf = ({ variant, seed }: RunSettings) => `${variant}, seed ${seed}`;
 const joined = (...parts: (string | undefined)[]) => parts.filter(Boolean).join(" · ");
 const left = (ms: number) => (Number.isFinite(ms) && ms >= 0 ? `${duration(ms)} left` : undefined);
 
-function startText({ epochs, stepsPerEpoch, resumedStep }: Extract<RunProgress, { kind: "start" }>): string {
+function startText(start: Extract<RunProgress, { kind: "start" }>): string {
+  const { epochs, stepsPerEpoch, resumedStep, bytes } = start;
   const from = resumedStep > 0 ? `goes on after step ${resumedStep}` : "starts";
-  return `${from}, ${counted(epochs, "epoch")} of ${counted(stepsPerEpoch, "step")}`;
+  return `${from}, ${counted(epochs, "epoch")} of ${counted(stepsPerEpoch, "step")}, ${gibibytes(bytes)} of memory`;
 }
 
 const stateOf = ({ loss, accuracy, imagesPerSecond }: Step) => [
@@ -142,8 +147,8 @@ function stepText(step: Step, epochs: number): string {
   return joined(place, ...stateOf(step), left(step.remainingMs));
 }
 
-function epochText(record: EpochRecord, epochs: number): string {
-  const { epoch, trainLoss, trainAccuracy, validationLoss, validationAccuracy, imagesPerSecond } = record;
+function epochText(record: EpochRecord, { imagesPerSecond }: EpochTiming, epochs: number): string {
+  const { epoch, trainLoss, trainAccuracy, validationLoss, validationAccuracy } = record;
   return joined(
     `epoch ${epoch} of ${epochs}`,
     `train loss ${trainLoss.toFixed(4)}, accuracy ${percent(trainAccuracy)} %`,

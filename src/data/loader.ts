@@ -1,6 +1,5 @@
-import { existsSync } from "node:fs";
-import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
+import { threadProgram } from "../files/thread.ts";
 import { UserError } from "../tensor/errors.ts";
 import type { Augmentation } from "./augment.ts";
 import type { Normalization, Split } from "./dataset.ts";
@@ -77,7 +76,10 @@ export class Loader {
     this.#repeats = !plan.shuffle && !plan.augmentation;
     this.#slots = slots.map((slot) => ({ ...slot, ...idle() }));
     const workerData: WorkerData = { plan, slots };
-    this.#worker = new Worker(options.worker ?? workerUrl(), { workerData, name: "atento data" });
+    this.#worker = new Worker(options.worker ?? threadProgram(import.meta.url, "worker"), {
+      workerData,
+      name: "atento data",
+    });
     this.#worker.on("message", (delivery: Delivery) => this.#deliver(delivery));
     this.#worker.on("error", (error) =>
       this.#fail(new Error(`data loader: ${error.message}`, { cause: error })),
@@ -235,14 +237,4 @@ function allocateSlot({ batch, height, width }: BatchPlan): Slot {
     images: new Float32Array(new SharedArrayBuffer(4 * batch * 3 * height * width)),
     labels: new Float32Array(new SharedArrayBuffer(4 * batch)),
   };
-}
-
-/** The compiled program of the thread; where the sources run as they are (tests), the one in dist/. */
-function workerUrl(): URL {
-  if (!import.meta.url.endsWith(".ts")) return new URL("./worker.js", import.meta.url);
-  const compiled = new URL("../../dist/data/worker.js", import.meta.url);
-  if (!existsSync(compiled)) {
-    throw new UserError(`${fileURLToPath(compiled)}: missing: npm run build:ts makes it`);
-  }
-  return compiled;
 }

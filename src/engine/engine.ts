@@ -14,9 +14,21 @@ export interface Executable {
   run(feeds: Values): Promise<Record<string, Float32Array>>;
 }
 
+/** How the values of all variables lie in a copy of them. */
+export interface SnapshotPlan {
+  readonly floats: number;
+  /** Where each variable begins, in floats. */
+  readonly offsets: ReadonlyMap<string, number>;
+  /** Whether each lies there in the order of `physicalOrder`, else in logical order. */
+  readonly physical: boolean;
+}
+
 /** The variables of one training and the programs that share them. */
 export interface Store {
   readonly variables: ReadonlyMap<string, Variable>;
+  readonly snapshotPlan: SnapshotPlan;
+  /** Copies all variables as they are, quickly; not while a program that overwrites some runs. */
+  snapshot(into: Float32Array): void;
   /** A copy of a variable's values in logical order. */
   read(name: string): Float32Array;
   /** Overwrites a variable from values in logical order. */

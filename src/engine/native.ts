@@ -6,7 +6,7 @@ import { UserError } from "../tensor/errors.ts";
 import { reorder } from "../tensor/layout.ts";
 import { sizeOf, type Variable } from "../tensor/tensor.ts";
 import type { Addon, AddonArena, AddonProgram } from "./addon.ts";
-import type { Engine, Executable, Store } from "./engine.ts";
+import type { Engine, Executable, SnapshotPlan, Store } from "./engine.ts";
 import { Queue } from "./queue.ts";
 
 /** Node hands out no larger piece of memory as one array. */
@@ -87,6 +87,15 @@ export class NativeStore implements Store {
     const place = this.#places.get(name);
     if (!place) throw new Error(`no variable is called ${name}`);
     return this.#memory.subarray(place.offset, place.offset + place.floats);
+  }
+
+  get snapshotPlan(): SnapshotPlan {
+    const offsets = new Map([...this.#places].map(([name, { offset }]) => [name, offset]));
+    return { floats: this.#floats, offsets, physical: true };
+  }
+
+  snapshot(into: Float32Array): void {
+    into.set(this.#memory);
   }
 
   read(name: string): Float32Array {

@@ -3,7 +3,7 @@ import { expectSize, fed, inputsOf, shapesOf } from "../compile/inputs.ts";
 import { lastUses, schedule } from "../compile/schedule.ts";
 import { nodeOf } from "../ops/op.ts";
 import { sizeOf, type Tensor, type Variable, variableOf } from "../tensor/tensor.ts";
-import type { Engine, Executable, Store } from "./engine.ts";
+import type { Engine, Executable, SnapshotPlan, Store } from "./engine.ts";
 import { Queue } from "./queue.ts";
 
 /** Interprets the graph itself in float64, one op after the other: the oracle, and the engine without a compiler. */
@@ -20,6 +20,22 @@ function writtenVariables(graph: Graph): string[] {
     const written = node?.op.writes?.map((k) => node.inputs[k]) ?? [];
     return written.map((x) => variableOf(x).name);
   });
+}
+
+/** Most that is held at once between ops. */
+function peakBytes(graph: Graph, order: readonly Tensor[]): number {
+  const kept = new Set(Object.values(graph.outputs));
+  const last = lastUses(order);
+  const bytes = (x: Tensor) => (x.source.kind === "variable" ? 0 : 8 * sizeOf(x.shape));
+  let [held, peak] = [0, 0];
+  order.forEach((tensor, position) => {
+    held += bytes(tensor);
+    peak = Math.max(peak, held);
+    for (const x of new Set(nodeOf(tensor)?.inputs)) {
+      if (last.get(x) === position && !kept.has(x)) held -= bytes(x);
+    }
+  });
+  return peak;
 }
 
 const roundTo32 = (value: number, index: number, all: Float64Array) => {
@@ -46,6 +62,24 @@ class ReferenceStore implements Store {
     return values;
   }
 
+  get snapshotPlan(): SnapshotPlan {
+    const offsets = new Map<string, number>();
+    let floats = 0;
+    for (const [name, { length }] of this.#values) {
+      offsets.set(name, floats);
+      floats += length;
+    }
+    return { floats, offsets, physical: false };
+  }
+
+  snapshot(into: Float32Array): void {
+    let at = 0;
+    for (const values of this.#values.values()) {
+      into.set(values, at);
+      at += values.length;
+    }
+  }
+
   read(name: string): Float32Array {
     return Float32Array.from(this.#of(name));
   }
@@ -62,7 +96,7 @@ class ReferenceStore implements Store {
     const written = writtenVariables(graph);
     return {
       inputs: shapesOf(inputs),
-      scratchBytes: 0,
+      scratchBytes: peakBytes(graph, order),
       run: (feeds) => this.#queue.run(() => this.#run(graph, order, written, feeds)),
     };
   }

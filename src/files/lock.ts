@@ -1,4 +1,4 @@
-import { realpathSync } from "node:fs";
+import { existsSync, realpathSync } from "node:fs";
 import { link, open, readFile, rename, rm, stat, utimes } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
@@ -74,6 +74,8 @@ export class FolderLock {
   async expectHeld(): Promise<void> {
     const found = await inodeOf(join(this.#folder, NAME));
     if (found === this.#inode) return;
+    const missing = Object.assign(new Error("folder"), { code: "ENOENT" });
+    if (!existsSync(this.#folder)) throw unwritable(this.#folder, missing);
     throw new UserError(
       `${this.#folder}: another process trains here now (this one was silent for long, or ${NAME} was removed): ` +
         "nothing is written any more",

@@ -26,3 +26,8 @@ export class ShapeError extends UserError {
     return this.where ? this : new ShapeError(this.op, this.problem, where);
   }
 }
+
+/** A file whose bytes are not what they should be: cut off, overwritten, or never what it was taken for. */
+export class DamagedFile extends UserError {
+  override name = "DamagedFile";
+}

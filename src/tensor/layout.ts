@@ -49,23 +49,62 @@ export function reorder(
   layout: Layout,
   toPhysical: boolean,
 ): void {
-  const rank = shape.length;
-  const order = physicalOrder(layout, rank);
-  if (order.every((axis, position) => axis === position)) {
+  const swap = swapOf(shape, layout);
+  if (!swap) {
     to.set(from);
     return;
   }
-  const dims = [...new Array(4 - rank).fill(1), ...shape];
-  const strides = [...new Array(4 - rank).fill(0), ...physicalStrides({ shape, layout })];
-  let logical = 0;
-  for (let a = 0; a < dims[0]; a++) {
-    for (let b = 0; b < dims[1]; b++) {
-      for (let c = 0; c < dims[2]; c++) {
-        let physical = a * strides[0] + b * strides[1] + c * strides[2];
-        for (let d = 0; d < dims[3]; d++, logical++, physical += strides[3]) {
-          if (toPhysical) to[physical] = from[logical];
-          else to[logical] = from[physical];
-        }
+  const { batches, outer, middle, inner } = swap;
+  for (let n = 0, at = 0; n < batches; n++, at += outer * middle * inner) {
+    for (let a = 0; a < outer; a += BLOCK) {
+      for (let b = 0; b < middle; b += BLOCK) {
+        swapBlock(from, to, at, swap, a, b, toPhysical);
+      }
+    }
+  }
+}
+
+/** Axes of both orders taken together: logical [batches, outer, middle, inner], physical [batches, inner, middle, outer]. */
+interface Swap {
+  readonly batches: number;
+  readonly outer: number;
+  readonly middle: number;
+  readonly inner: number;
+}
+
+/** Undefined when both orders are one. */
+function swapOf(shape: Shape, layout: Layout): Swap | undefined {
+  const [n, c, h, w] = shape;
+  if (shape.length === 4) {
+    if (layout === "kernel") return { batches: 1, outer: n, middle: c, inner: h * w };
+    return { batches: n, outer: c, middle: h * w, inner: 1 };
+  }
+  return shape.length === 2 && layout === "kernel"
+    ? { batches: 1, outer: n, middle: c, inner: 1 }
+    : undefined;
+}
+
+/** Floats of a cache line: blocks of lines are used up before they leave the cache. */
+const BLOCK = 16;
+
+function swapBlock(
+  from: Float32Array,
+  to: Float32Array,
+  at: number,
+  { outer, middle, inner }: Swap,
+  firstA: number,
+  firstB: number,
+  toPhysical: boolean,
+): void {
+  const endA = Math.min(outer, firstA + BLOCK);
+  const endB = Math.min(middle, firstB + BLOCK);
+  for (let a = firstA; a < endA; a++) {
+    for (let b = firstB; b < endB; b++) {
+      let logical = at + (a * middle + b) * inner;
+      let physical = at + b * outer + a;
+      for (let r = 0; r < inner; r++, logical++, physical += middle * outer) {
+        if (toPhysical) to[physical] = from[logical];
+        else to[logical] = from[physical];
       }
     }
   }

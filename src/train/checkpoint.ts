@@ -1,30 +1,23 @@
-import { readdir, readFile, rm } from "node:fs/promises";
+import { readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
-import type { Store } from "../engine/engine.ts";
-import { makeFolder, removeUnfinished, writeDurably } from "../files/durable.ts";
-import { readSafetensors, writeSafetensors } from "../formats/safetensors.ts";
-import { UserError } from "../tensor/errors.ts";
+import { makeFolder, removeUnfinished, unwritable } from "../files/durable.ts";
+import { DamagedFile, UserError } from "../tensor/errors.ts";
 import type { Variable } from "../tensor/tensor.ts";
+import { type Checkpoint, readCheckpoint } from "./checkpoint-file.ts";
 import { isMissing, readRunFile } from "./run-folder.ts";
-import { type TrainState, trainStateSchema } from "./state.ts";
+import type { TrainState } from "./state.ts";
 import type { RunFile } from "./types.ts";
-import { fitWeights, tensorsOf, type Weights } from "./weights.ts";
 
-const FORMAT = "atento-checkpoint-1";
-
-export interface Checkpoint {
-  readonly state: TrainState;
-  readonly weights: Weights;
-}
+const DAMAGED = ".damaged";
 
 /** The checkpoints of a run: files of all variables and the state, named by the steps done. */
 export class Checkpoints {
   readonly folder: string;
-  #writing: Promise<void> = Promise.resolve();
-  #failure: unknown;
+  readonly #runFolder: string;
 
   /** @param runFolder need not exist yet. */
   constructor(runFolder: string) {
+    this.#runFolder = runFolder;
     this.folder = join(runFolder, "checkpoints");
   }
 
@@ -45,87 +38,60 @@ export class Checkpoints {
       .sort((a, b) => b - a);
   }
 
-  /** Makes the folder, and removes what a crash left half written. */
+  /** Makes the folder, and removes what a crash left half written; the run's folder is locked. */
   async prepare(): Promise<void> {
     await makeFolder(this.folder);
-    await removeUnfinished(this.folder);
+    for (const folder of [this.#runFolder, this.folder]) await removeUnfinished(folder, true);
   }
 
-  /** @throws UserError when the file is damaged, or does not hold these variables. */
-  async read(step: number, variables: readonly Variable[]): Promise<Checkpoint> {
-    const path = this.path(step);
-    const bytes = await readFile(path).catch((error: Error) => {
-      throw new UserError(`${path}: the checkpoint cannot be read (${error.message})`);
-    });
-    const { tensors, metadata } = readSafetensors(bytes, path);
-    if (metadata["format"] !== FORMAT)
-      throw new UserError(`${path}: no checkpoint of this version (${FORMAT})`);
-    return { state: parseState(path, metadata["state"]), weights: fitWeights(variables, tensors, path) };
+  /** @throws DamagedFile, or UserError when it cannot be read or does not hold these variables. */
+  read(step: number, variables: readonly Variable[]): Promise<Checkpoint> {
+    return readCheckpoint(this.path(step), variables);
   }
 
   /**
-   * The newest one that is whole; undefined when there are none at all.
-   * @throws UserError when there are some and all are damaged.
+   * The newest one that is whole; undefined when there are none at all. Damaged ones that are newer are set aside
+   * under another name.
+   * @param onNote told of each that is set aside. @throws UserError when there are some and all are damaged.
    */
-  async newest(variables: readonly Variable[]): Promise<Checkpoint | undefined> {
-    const problems: string[] = [];
+  async newest(
+    variables: readonly Variable[],
+    onNote?: (note: string) => void,
+  ): Promise<Checkpoint | undefined> {
+    const damaged: { readonly path: string; readonly problem: string }[] = [];
     for (const step of await this.steps()) {
       try {
-        return await this.read(step, variables);
+        const checkpoint = await this.read(step, variables);
+        for (const { path, problem } of damaged) {
+          await onFile(path, rename(path, `${path}${DAMAGED}`));
+          onNote?.(`${problem}: set aside as ${path}${DAMAGED}; the one after step ${step} is used`);
+        }
+        return checkpoint;
       } catch (error) {
-        if (!(error instanceof UserError)) throw error;
-        problems.push(error.message);
+        if (!(error instanceof DamagedFile)) throw error;
+        damaged.push({ path: this.path(step), problem: error.message });
       }
     }
-    if (problems.length === 0) return undefined;
-    throw new UserError(`${problems.join("; ")}: remove ${this.folder} to train the run anew`);
+    if (damaged.length === 0) return undefined;
+    const problems = damaged.map(({ problem }) => problem).join("; ");
+    throw new UserError(`${problems}: remove ${this.folder} to train the run anew`);
   }
 
-  /**
-   * Takes variables and state as they are now and writes them in the background, once the checkpoint before is
-   * on disk. @throws UserError when that one could not be written.
-   */
-  async save(store: Store, state: TrainState): Promise<void> {
-    await this.settle();
-    const metadata = { format: FORMAT, state: JSON.stringify(state) };
-    const bytes = writeSafetensors(tensorsOf(store, store.variables.values()), metadata);
-    this.#writing = this.#write(bytes, state);
-    this.#writing.catch((error) => {
-      this.#failure = error;
-    });
-  }
-
-  async #write(bytes: Uint8Array, { step, best }: TrainState): Promise<void> {
-    await writeDurably(this.path(step), bytes);
+  /** Removes all but the checkpoint of a state, the one before and the best. */
+  async prune({ step, best }: TrainState): Promise<void> {
     // steps beyond this one are of a past that was damaged, and left behind
     const [previous] = (await this.steps()).filter((other) => other < step);
     const kept = new Set([step, previous, best?.step]);
-    for (const other of await this.steps()) if (!kept.has(other)) await this.#remove(this.path(other));
-  }
-
-  async #remove(path: string): Promise<void> {
-    await rm(path, { force: true }).catch((error: Error) => {
-      throw new UserError(`${path}: this old checkpoint cannot be removed (${error.message})`);
-    });
-  }
-
-  /** Throws the error of a write that failed in the background, as soon as it is known. */
-  throwIfFailed(): void {
-    if (this.#failure) throw this.#failure;
-  }
-
-  /** Waits until everything is on disk. @throws UserError when it could not be written. */
-  settle(): Promise<void> {
-    return this.#writing;
+    for (const other of await this.steps()) {
+      if (!kept.has(other)) await onFile(this.path(other), rm(this.path(other), { force: true }));
+    }
   }
 }
 
-function parseState(path: string, text: string | undefined): TrainState {
-  try {
-    return trainStateSchema.parse(JSON.parse(text ?? ""));
-  } catch (error) {
-    throw new UserError(`${path}: the state in its metadata is not readable (${(error as Error).name})`);
-  }
+async function onFile(path: string, action: Promise<void>): Promise<void> {
+  await action.catch((error: Error) => {
+    throw unwritable(path, error);
+  });
 }
 
 /**

@@ -1,6 +1,7 @@
 import type { Graph } from "../compile/graph.ts";
 import type { Loader } from "../data/loader.ts";
 import type { Executable, Store } from "../engine/engine.ts";
+import { unlessAborted } from "./abort.ts";
 import { evaluationOf, predictedClasses } from "./metrics.ts";
 import { throttle } from "./pace.ts";
 import type { Evaluation, RunProgress } from "./types.ts";
@@ -47,9 +48,8 @@ export async function evaluate(job: EvaluationJob): Promise<Evaluation> {
   for (let step = 0; step < loader.stepsPerEpoch; step++) {
     signal?.throwIfAborted();
     const batch = await loader.batch(0, step);
-    const { loss, logits } = await programs
-      .of(batch.count)
-      .run({ images: batch.images, labels: batch.labels });
+    const run = programs.of(batch.count).run({ images: batch.images, labels: batch.labels });
+    const { loss, logits } = await unlessAborted(run, signal);
     lossSum += loss[0] * batch.count;
     labels.push(...batch.labels);
     predictions.push(...predictedClasses(logits, batch.count));

@@ -1,27 +1,26 @@
 import { buildModel, summarize } from "../models/build.ts";
 import { Variables } from "../nn/scope.ts";
 import type { Sums } from "./metrics.ts";
-import type { EpochRecord, Evaluation, RunFigures, RunSettings } from "./types.ts";
+import type { EpochRecord, EpochTiming, Evaluation, RunFigures, RunSettings } from "./types.ts";
 
 /** Means of an epoch's sums. */
-export function meansOf({ loss, correct, images, trainedMs }: Sums) {
-  return { loss: loss / images, accuracy: correct / images, imagesPerSecond: (1000 * images) / trainedMs };
+export function meansOf({ loss, correct, images }: Sums) {
+  return { loss: loss / images, accuracy: correct / images };
 }
 
 /** The figures of a run that is done. @param final record of the epoch whose weights were kept. */
 export function figuresOf(
   { model, data }: RunSettings,
-  records: readonly EpochRecord[],
   final: EpochRecord,
   test: Evaluation,
-  elapsedMs: number,
+  { timings, elapsedMs }: { readonly timings: readonly EpochTiming[]; readonly elapsedMs: number },
 ): RunFigures {
   const variables = new Variables(0);
   const built = buildModel(model, variables, { batch: 1, image: data.image, training: false });
   const { parameters, statistics, multiplyAdds } = summarize(built, variables);
   const { trainAccuracy, trainLoss, validationAccuracy, validationLoss } = final;
   // every epoch has the same images: the mean over all of them is the harmonic one over epochs
-  const secondsAnImage = records.reduce((sum, { imagesPerSecond }) => sum + 1 / imagesPerSecond, 0);
+  const secondsAnImage = timings.reduce((sum, { imagesPerSecond }) => sum + 1 / imagesPerSecond, 0);
   return {
     trainAccuracy,
     trainLoss,
@@ -31,8 +30,8 @@ export function figuresOf(
     parameters,
     statistics,
     multiplyAdds,
-    imagesPerSecond: records.length / secondsAnImage,
+    imagesPerSecond: timings.length / secondsAnImage,
     elapsedMs,
-    epochs: records.length,
+    epochs: timings.length,
   };
 }

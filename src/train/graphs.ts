@@ -4,8 +4,9 @@ import { type BuildOptions, buildModel } from "../models/build.ts";
 import type { ResNet } from "../models/resnet.ts";
 import type { Variables } from "../nn/scope.ts";
 import { crossEntropy } from "../ops/loss.ts";
+import { globalAvgPool } from "../ops/reduce.ts";
 import { constant } from "../ops/shape.ts";
-import { input } from "../tensor/tensor.ts";
+import { input, type Tensor } from "../tensor/tensor.ts";
 import type { Optimizer } from "./optimizers.ts";
 
 type Batch = Pick<BuildOptions, "batch" | "image">;
@@ -36,4 +37,18 @@ export function trainingGraph(
 export function evaluationGraph(model: ResNet, variables: Variables, batch: Batch): Graph {
   const { logits } = buildModel(model, variables, { ...batch, training: false });
   return { outputs: { loss: crossEntropy(logits, input("labels", [batch.batch])), logits }, effects: [] };
+}
+
+/**
+ * Shows where numbers stop being finite: feeds `images`; outputs a few values of every layer, by its name and in the
+ * order in which the layers are computed, which are finite when all of the layer's are. Overwrites nothing.
+ */
+export function inspectionGraph(
+  model: ResNet,
+  variables: Variables,
+  batch: Batch & { readonly training: boolean },
+): Graph {
+  const { nn } = buildModel(model, variables, batch);
+  const summary = (x: Tensor) => (x.shape.length === 4 ? globalAvgPool(x) : x);
+  return { outputs: Object.fromEntries([...nn.layers].map(([name, x]) => [name, summary(x)])), effects: [] };
 }

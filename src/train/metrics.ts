@@ -1,6 +1,6 @@
 import { z } from "zod";
 import type { Batch } from "../data/loader.ts";
-import type { EpochRecord, Evaluation } from "./types.ts";
+import type { EpochRecord, EpochTiming, Evaluation } from "./types.ts";
 
 const count = z.int().min(0);
 
@@ -13,34 +13,33 @@ export const epochRecordSchema: z.ZodType<EpochRecord> = z.strictObject({
   trainAccuracy: z.number(),
   validationLoss: z.number().optional(),
   validationAccuracy: z.number().optional(),
+});
+
+/** A line of timings.jsonl. */
+export const epochTimingSchema: z.ZodType<EpochTiming> = z.strictObject({
+  epoch: count,
   elapsedMs: z.number(),
   imagesPerSecond: z.number(),
 });
 
-/** Sums over the batches of an epoch: losses weighted by images, correct predictions, images, time trained. */
-export const sumsSchema = z.strictObject({
-  loss: z.number(),
-  correct: count,
-  images: count,
-  trainedMs: z.number(),
-});
+/** Sums over the batches of an epoch: losses weighted by images, correct predictions, images. */
+export const sumsSchema = z.strictObject({ loss: z.number(), correct: count, images: count });
 
 export type Sums = z.output<typeof sumsSchema>;
 
-export const noSums: Sums = { loss: 0, correct: 0, images: 0, trainedMs: 0 };
+export const noSums: Sums = { loss: 0, correct: 0, images: 0 };
 
-/** The sums with another batch: its mean loss, its logits [N,K], the time it took. */
+/** The sums with another batch: its mean loss, its logits [N,K]. */
 export function addBatch(
   sums: Sums,
   { labels, count }: Batch,
-  outputs: { readonly loss: number; readonly logits: Float32Array; readonly trainedMs: number },
+  outputs: { readonly loss: number; readonly logits: Float32Array },
 ): Sums {
   const predicted = predictedClasses(outputs.logits, count);
   return {
     loss: sums.loss + outputs.loss * count,
     correct: sums.correct + predicted.filter((label, row) => label === labels[row]).length,
     images: sums.images + count,
-    trainedMs: sums.trainedMs + outputs.trainedMs,
   };
 }
 

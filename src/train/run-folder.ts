@@ -5,12 +5,13 @@ import { makeFolder, writeDurably } from "../files/durable.ts";
 import { UserError } from "../tensor/errors.ts";
 import { epochRecordSchema } from "./metrics.ts";
 import { spansEpochs } from "./schedules.ts";
-import type { EpochRecord, Evaluation, RunFile, RunSettings } from "./types.ts";
+import type { EpochRecord, EpochTiming, Evaluation, RunFile, RunSettings } from "./types.ts";
 
 /** Files of a run's folder. */
 export const runPaths = (folder: string) => ({
   run: join(folder, "run.json"),
   metrics: join(folder, "metrics.jsonl"),
+  timings: join(folder, "timings.jsonl"),
   test: join(folder, "test.json"),
   model: join(folder, "model.safetensors"),
 });
@@ -57,18 +58,22 @@ export async function writeRunFile(folder: string, file: RunFile): Promise<void>
   await writeDurably(runPaths(folder).run, `${JSON.stringify(file, undefined, 2)}\n`);
 }
 
-export async function writeMetrics(folder: string, records: readonly EpochRecord[]): Promise<void> {
-  await writeDurably(
-    runPaths(folder).metrics,
-    records.map((record) => `${JSON.stringify(record)}\n`).join(""),
-  );
+const lines = (values: readonly object[]) => values.map((value) => `${JSON.stringify(value)}\n`).join("");
+
+export async function writeMetrics(
+  folder: string,
+  records: readonly EpochRecord[],
+  timings: readonly EpochTiming[],
+): Promise<void> {
+  await writeDurably(runPaths(folder).timings, lines(timings));
+  await writeDurably(runPaths(folder).metrics, lines(records));
 }
 
 /** Records of the finished epochs; none when there is no file. @throws UserError with the line that is none. */
 export async function readMetrics(folder: string): Promise<EpochRecord[]> {
   const { metrics } = runPaths(folder);
-  const lines = ((await readText(metrics)) ?? "").split("\n").filter((line) => line !== "");
-  return lines.map((line, index) => {
+  const found = ((await readText(metrics)) ?? "").split("\n").filter((line) => line !== "");
+  return found.map((line, index) => {
     try {
       return epochRecordSchema.parse(JSON.parse(line));
     } catch {

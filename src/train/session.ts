@@ -1,15 +1,20 @@
 import type { Dataset, Normalization } from "../data/dataset.ts";
 import { Loader } from "../data/loader.ts";
-import type { Engine, Store } from "../engine/engine.ts";
+import type { Engine, Executable, Store } from "../engine/engine.ts";
+import { expectMemory } from "../engine/memory.ts";
 import { Variables } from "../nn/scope.ts";
 import { UserError } from "../tensor/errors.ts";
+import { type Shape, sizeOf } from "../tensor/tensor.ts";
 import { type EvaluationJob, Programs } from "./evaluate.ts";
-import { evaluationGraph, trainingGraph } from "./graphs.ts";
+import { evaluationGraph, inspectionGraph, trainingGraph } from "./graphs.ts";
 import { createOptimizer, type Optimizer } from "./optimizers.ts";
 import { warmupSteps } from "./options.ts";
 import { expectData, loadInOrder, normalizationOf, type Part, partsOf } from "./parts.ts";
 import { type Monitors, monitorsOf } from "./state.ts";
 import type { RunSettings } from "./types.ts";
+
+/** Batches that the loaders of training, validation and test hold ready, and one on its way. */
+const BATCHES_HELD = 3 * 6 + 1;
 
 /** What is open while a run is trained: variables, programs and data. */
 export interface Session {
@@ -24,26 +29,23 @@ export interface Session {
   /** To evaluate on; `validation` is absent when nothing is held back. */
   readonly validation?: EvaluationPart;
   readonly test: EvaluationPart;
+  /** Programs that show where numbers stop being finite, of training steps or of evaluation. */
+  readonly inspection: Readonly<Record<"training" | "evaluation", Programs>>;
+  /** Memory that all of this takes once it runs, a copy of the variables for checkpoints included. */
+  readonly bytes: number;
   close(): Promise<void>;
 }
 
 export type EvaluationPart = Pick<EvaluationJob, "programs" | "loader" | "count" | "classes">;
 
-/** @throws UserError when settings and data do not fit together, ShapeError when model and image size do not. */
+/**
+ * @throws UserError when settings and data do not fit together, or the machine lacks the memory; ShapeError when
+ * model and image size do not fit.
+ */
 export function openSession(settings: RunSettings, dataset: Dataset, engine: Engine): Session {
-  const { model, train, data, seed } = settings;
+  expectFitting(settings, dataset);
+  const { variant, model, train, data, seed } = settings;
   const { image } = data;
-  expectData(`run ${settings.variant}`, data, dataset);
-  if (model.classes !== dataset.classes.length) {
-    throw new UserError(
-      `run ${settings.variant}: the model has ${model.classes} classes, data ${dataset.name} has ${dataset.classes.length}`,
-    );
-  }
-  if (data.fingerprint !== dataset.fingerprint) {
-    throw new UserError(
-      `run ${settings.variant}: data ${dataset.name} is not the data set it was set up with`,
-    );
-  }
   const parts = partsOf(data, dataset);
   const monitors = monitorsOf(train, parts.validation !== undefined);
   const batch = Math.min(train.batch, parts.train.count);
@@ -60,8 +62,19 @@ export function openSession(settings: RunSettings, dataset: Dataset, engine: Eng
   const buildTraining = (size: number) =>
     trainingGraph(model, variables, optimizer, { batch: size, image, labelSmoothing: train.labelSmoothing });
   buildTraining(batch); // declares every variable, slots included
+  const need = needOf(`run ${variant} with batches of ${batch}`, variables);
   const store = engine.open(variables.all());
+  const training = new Programs(store, buildTraining);
   const evaluation = new Programs(store, (size) => evaluationGraph(model, variables, { batch: size, image }));
+  const inspect = (inTraining: boolean) =>
+    new Programs(store, (size) =>
+      inspectionGraph(model, variables, { batch: size, image, training: inTraining }),
+    );
+  const judged = [parts.validation, parts.test].flatMap((part) => part ?? []);
+  const bytes = need(store, [
+    ...batchSizes(parts.train, batch).map((size) => training.of(size)),
+    ...judged.flatMap((part) => batchSizes(part, batch)).map((size) => evaluation.of(size)),
+  ]);
   const { height, width, classes } = dataset;
   const { split, indices } = parts.train;
   const loader = new Loader({
@@ -75,19 +88,53 @@ export function openSession(settings: RunSettings, dataset: Dataset, engine: Eng
     return { programs: evaluation, loader: own, count: part.count, classes };
   };
   return {
-    store,
-    optimizer,
-    training: new Programs(store, buildTraining),
-    normalization,
-    loader,
-    stepsPerEpoch,
+    ...{ store, optimizer, training, normalization, loader, stepsPerEpoch, monitors, bytes },
     warmupSteps: warmup,
-    monitors,
     ...(parts.validation && { validation: toEvaluate(parts.validation) }),
     test: toEvaluate(parts.test),
+    inspection: { training: inspect(true), evaluation: inspect(false) },
     close: async () => {
       await Promise.all(loaders.map((open) => open.close()));
       store.close();
     },
   };
 }
+
+function expectFitting({ variant, model, data }: RunSettings, dataset: Dataset): void {
+  expectData(`run ${variant}`, data, dataset);
+  if (model.classes !== dataset.classes.length) {
+    throw new UserError(
+      `run ${variant}: the model has ${model.classes} classes, data ${dataset.name} has ${dataset.classes.length}`,
+    );
+  }
+  if (data.fingerprint !== dataset.fingerprint) {
+    throw new UserError(`run ${variant}: data ${dataset.name} is not the data set it was set up with`);
+  }
+}
+
+/** Sizes that batches of a part have: the full one, and what is left at the end. */
+const batchSizes = ({ count }: Part, batch: number) =>
+  [Math.min(batch, count), count % batch].filter((size) => size > 0);
+
+/**
+ * Makes sure that the machine has the memory for the variables and a copy of them, and answers with what tells the
+ * whole need once programs are compiled. @throws UserError when it has not.
+ */
+function needOf(who: string, variables: Variables) {
+  const floats = variables.all().reduce((sum, { shape }) => sum + sizeOf(shape), 0);
+  expectMemory(who, 2 * 4 * floats);
+  return (store: Store, programs: readonly Executable[]): number => {
+    const inputs = Math.max(...programs.map(({ inputs }) => bytesOf([...inputs.values()])));
+    const scratch = Math.max(...programs.map(({ scratchBytes }) => scratchBytes));
+    try {
+      // what is allocated already is no longer available, and does not count twice
+      expectMemory(who, 4 * floats + scratch + BATCHES_HELD * inputs);
+    } catch (error) {
+      store.close();
+      throw error;
+    }
+    return 2 * 4 * floats + scratch + BATCHES_HELD * inputs;
+  };
+}
+
+const bytesOf = (shapes: readonly Shape[]) => 4 * shapes.reduce((sum, shape) => sum + sizeOf(shape), 0);

@@ -1,14 +1,17 @@
 import { z } from "zod";
 import { UserError } from "../tensor/errors.ts";
-import { epochRecordSchema, noSums, sumsSchema } from "./metrics.ts";
+import { epochRecordSchema, epochTimingSchema, noSums, sumsSchema } from "./metrics.ts";
 import { defaultMonitor, type Monitor, monitored, watch } from "./monitor.ts";
 import { plateauAfter, plateauStart } from "./schedules.ts";
-import type { EpochRecord, TrainOptions } from "./types.ts";
+import type { EpochRecord, EpochTiming, TrainOptions } from "./types.ts";
 
 const count = z.int().min(0);
 const watchSchema = z.strictObject({ best: z.number().nullable(), waited: count });
 
-/** Everything a training is beside its variables: what a checkpoint's metadata hold. */
+/**
+ * Everything a training is beside its variables: what a checkpoint's metadata hold. The random streams are in it,
+ * too: they are counted by epoch and step.
+ */
 export const trainStateSchema = z.strictObject({
   /** Steps done. */
   step: count,
@@ -26,8 +29,13 @@ export const trainStateSchema = z.strictObject({
   stopped: z.boolean(),
   /** The epoch with the best monitored figure, and the step it ended at. */
   best: z.strictObject({ epoch: count, step: count, value: z.number() }).nullable(),
-  /** In all sessions. */
-  elapsedMs: z.number(),
+  /** What depends on the machine, apart from all that does not: times of all sessions. */
+  clock: z.strictObject({
+    elapsedMs: z.number(),
+    /** Spent on the steps of the epoch under way. */
+    trainedMs: z.number(),
+    timings: z.array(epochTimingSchema),
+  }),
 });
 
 export type TrainState = z.output<typeof trainStateSchema>;
@@ -43,7 +51,7 @@ export function initialState({ schedule, optimizer }: TrainOptions): TrainState 
     stopping: { best: null, waited: 0 },
     stopped: false,
     best: null,
-    elapsedMs: 0,
+    clock: { elapsedMs: 0, trainedMs: 0, timings: [] },
   };
 }
 
@@ -77,6 +85,7 @@ export function monitorsOf({ schedule, earlyStopping }: TrainOptions, validates:
 export function afterEpoch(
   state: TrainState,
   record: EpochRecord,
+  timing: EpochTiming,
   { schedule, earlyStopping }: TrainOptions,
   monitors: Monitors,
 ): TrainState {
@@ -102,5 +111,6 @@ export function afterEpoch(
     stopping,
     stopped: earlyStopping !== undefined && stopping.waited >= earlyStopping.patience,
     best: isBest ? { epoch: record.epoch, step: record.step, value: bestValue } : best,
+    clock: { ...state.clock, trainedMs: 0, timings: [...state.clock.timings, timing] },
   };
 }

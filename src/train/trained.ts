@@ -1,10 +1,11 @@
-import { readFile, stat } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import { z } from "zod";
 import { attentions } from "../attention/registry.ts";
 import type { Dataset, Normalization } from "../data/dataset.ts";
 import type { Engine, Store } from "../engine/engine.ts";
 import { writeDurably } from "../files/durable.ts";
-import { readSafetensors, writeSafetensors } from "../formats/safetensors.ts";
+import { writeSafetensors } from "../formats/safetensors.ts";
+import { SafetensorsFile } from "../formats/sealed.ts";
 import { buildModel } from "../models/build.ts";
 import { unknownName } from "../models/options.ts";
 import type { ResNet } from "../models/resnet.ts";
@@ -17,7 +18,7 @@ import { evaluationGraph } from "./graphs.ts";
 import { expectData, loadInOrder, partsOf } from "./parts.ts";
 import { isMissing, readRunFile, runPaths } from "./run-folder.ts";
 import type { Evaluation, RunData, RunProgress, RunSettings } from "./types.ts";
-import { fitWeights, tensorsOf, type Weights, writeWeights } from "./weights.ts";
+import { readWeights, tensorsOf, type Weights, writeWeights } from "./weights.ts";
 
 const count = z.int().positive();
 const triple = z.tuple([z.number(), z.number(), z.number()]);
@@ -91,11 +92,12 @@ export async function saveTrained(
  */
 export async function loadTrained(path: string): Promise<Trained> {
   const file = await modelFile(path);
-  const bytes = await readFile(file).catch((error: Error) => {
-    throw new UserError(`${file}: cannot be read (${error.message})`);
-  });
-  const { tensors, metadata } = readSafetensors(bytes, file);
-  const { architecture: model, ...facts } = readMetadata(file, metadata);
+  return SafetensorsFile.with(file, readTrained);
+}
+
+async function readTrained(opened: SafetensorsFile): Promise<Trained> {
+  const { path: file, header } = opened;
+  const { architecture: model, ...facts } = readMetadata(file, header.metadata);
   const { name } = model.attention;
   if (name !== "none" && !attentions.has(name)) {
     throw new UserError(`${file}: ${unknownName("attention", name, ["none", ...attentions.keys()]).message}`);
@@ -111,7 +113,7 @@ export async function loadTrained(path: string): Promise<Trained> {
     ...facts,
     model,
     data: facts.data as unknown as RunData,
-    weights: fitWeights(variables.all(), tensors, file),
+    weights: await readWeights(opened, variables.all()),
   };
 }
 

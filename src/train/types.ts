@@ -28,7 +28,7 @@ export interface RunData {
   readonly normalize: "channel" | "scalar";
 }
 
-/** A line of metrics.jsonl. Accuracies are fractions, losses mean cross-entropies. */
+/** A line of metrics.jsonl: the same bytes wherever and however often interrupted the run is trained. Accuracies are fractions, losses mean cross-entropies. */
 export interface EpochRecord {
   /** Counted from 1. */
   readonly epoch: number;
@@ -42,6 +42,12 @@ export interface EpochRecord {
   /** Absent when nothing is held back to validate. */
   readonly validationLoss?: number;
   readonly validationAccuracy?: number;
+}
+
+/** A line of timings.jsonl: what the clock said of an epoch. */
+export interface EpochTiming {
+  /** Counted from 1. */
+  readonly epoch: number;
   /** Time trained since the run began, over all its sessions. */
   readonly elapsedMs: number;
   readonly imagesPerSecond: number;
@@ -91,6 +97,8 @@ export type RunProgress =
       readonly epochs: number;
       readonly stepsPerEpoch: number;
       readonly resumedStep: number;
+      /** Memory that the run needs, as known before the first step. */
+      readonly bytes: number;
     }
   | {
       readonly kind: "step";
@@ -104,7 +112,9 @@ export type RunProgress =
       /** Until the whole run is done. */
       readonly remainingMs: number;
     }
-  | { readonly kind: "epoch"; readonly record: EpochRecord }
+  | { readonly kind: "epoch"; readonly record: EpochRecord; readonly timing: EpochTiming }
+  /** Something worth knowing that is no error, one line. */
+  | { readonly kind: "note"; readonly text: string }
   | { readonly kind: "evaluate"; readonly done: number; readonly total: number };
 
 export interface TrainRequest {
@@ -113,8 +123,10 @@ export interface TrainRequest {
   readonly settings: RunSettings;
   readonly dataset: Dataset;
   readonly engine: Engine;
-  /** Aborting saves the run and returns with status `interrupted`. */
+  /** Aborting saves the run and returns with status `interrupted`, without waiting for a step that takes long. */
   readonly signal?: AbortSignal;
+  /** Time between checkpoints within an epoch, 2 minutes by default. */
+  readonly checkpointMs?: number;
   readonly onProgress?: (progress: RunProgress) => void;
 }
 

@@ -1,41 +1,45 @@
 import type { Store } from "../engine/engine.ts";
-import { floatsOf, type NewTensor, type StoredTensor } from "../formats/safetensors.ts";
+import type { TensorEntry } from "../formats/header.ts";
+import { floatsOf, type NewTensor } from "../formats/safetensors.ts";
+import type { SafetensorsFile } from "../formats/sealed.ts";
 import { UserError } from "../tensor/errors.ts";
 import { sameShape, showShape, type Variable } from "../tensor/tensor.ts";
 
 export type Weights = ReadonlyMap<string, Float32Array>;
 
 const FLOATS = ["F64", "F32", "F16", "BF16"];
-const SHOWN = 10;
 
 /**
- * Values of every variable, from the tensors of a file. PyTorch's batch counters are left aside.
- * @throws UserError listing what is missing, unexpected or of another shape.
+ * Values of every variable, from a file's tensors. PyTorch's batch counters are left aside.
+ * @throws UserError listing everything that is missing, unexpected or of another shape.
  */
-export function fitWeights(
+export async function readWeights(file: SafetensorsFile, variables: readonly Variable[]): Promise<Weights> {
+  expectFitting(variables, file.header.entries, file.path);
+  const weights = new Map<string, Float32Array>();
+  for (const { name } of variables) weights.set(name, floatsOf(await file.read(name)));
+  return weights;
+}
+
+function expectFitting(
   variables: readonly Variable[],
-  tensors: ReadonlyMap<string, StoredTensor>,
+  entries: ReadonlyMap<string, Pick<TensorEntry, "dtype" | "shape">>,
   where: string,
-): Weights {
+): void {
   const names = new Set(variables.map(({ name }) => name));
   const problems = variables.flatMap(({ name, shape }) => {
-    const tensor = tensors.get(name);
-    if (!tensor) return [`${name} is missing`];
-    if (!sameShape(tensor.shape, shape)) {
-      return [`${name} has shape ${showShape(tensor.shape)}, expected ${showShape(shape)}`];
+    const entry = entries.get(name);
+    if (!entry) return [`${name} is missing`];
+    if (!sameShape(entry.shape, shape)) {
+      return [`${name} has shape ${showShape(entry.shape)}, expected ${showShape(shape)}`];
     }
-    return FLOATS.includes(tensor.dtype) ? [] : [`${name} holds ${tensor.dtype}, expected floats`];
+    return FLOATS.includes(entry.dtype) ? [] : [`${name} holds ${entry.dtype}, expected floats`];
   });
-  for (const name of tensors.keys()) {
+  for (const name of entries.keys()) {
     if (!names.has(name) && !name.endsWith(".num_batches_tracked")) problems.push(`${name} is unexpected`);
   }
   if (problems.length > 0) {
-    const more = problems.length > SHOWN ? `; and ${problems.length - SHOWN} more` : "";
-    throw new UserError(
-      `${where}: its tensors do not fit the architecture: ${problems.slice(0, SHOWN).join("; ")}${more}`,
-    );
+    throw new UserError(`${where}: its tensors do not fit the architecture: ${problems.join("; ")}`);
   }
-  return new Map(variables.map(({ name }) => [name, floatsOf(tensors.get(name)!)]));
 }
 
 /** Tensors of a store's variables to write, read one by one while they are written. */

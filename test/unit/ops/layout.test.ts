@@ -19,7 +19,10 @@ test("activations lie channels last, kernels taps first and outputs last", () =>
 
 test.each([
   [[2, 3, 4, 5], "activation"],
+  [[2, 19, 7, 5], "activation"],
   [[7, 3, 2, 5], "kernel"],
+  [[40, 35, 3, 3], "kernel"],
+  [[33, 50], "kernel"],
   [[7, 3], "kernel"],
   [[7, 3], "activation"],
   [[6], "activation"],

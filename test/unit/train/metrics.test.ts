@@ -24,11 +24,10 @@ it("sums of an epoch weigh batches by their images", () => {
   const one = addBatch(noSums, batch(0, 1, 1), {
     loss: 2,
     logits: Float32Array.of(1, 0, 0, 1, 1, 0),
-    trainedMs: 20,
   });
-  const two = addBatch(one, batch(0), { loss: 6, logits: Float32Array.of(0, 1), trainedMs: 20 });
-  expect(two).toEqual({ loss: 12, correct: 2, images: 4, trainedMs: 40 });
-  expect(meansOf(two)).toEqual({ loss: 3, accuracy: 0.5, imagesPerSecond: 100 });
+  const two = addBatch(one, batch(0), { loss: 6, logits: Float32Array.of(0, 1) });
+  expect(two).toEqual({ loss: 12, correct: 2, images: 4 });
+  expect(meansOf(two)).toEqual({ loss: 3, accuracy: 0.5 });
 });
 
 describe("evaluationOf", () => {
@@ -109,21 +108,19 @@ describe("evaluate", () => {
 
 it("final figures are those of the epoch whose weights are kept, at the pace of all epochs", () => {
   const settings = toySettings(toyDataset());
-  const record = (epoch: number, imagesPerSecond: number) => ({
+  const record = (epoch: number) => ({
     ...{
       epoch,
       step: 4 * epoch,
       lr: 0.1,
       trainLoss: 1 / epoch,
       trainAccuracy: 0.5,
-      elapsedMs: 1,
-      imagesPerSecond,
     },
     ...{ validationLoss: epoch, validationAccuracy: 0.25 },
   });
-  const records = [record(1, 100), record(2, 300)];
+  const timings = [100, 300].map((imagesPerSecond, k) => ({ epoch: k + 1, elapsedMs: 1, imagesPerSecond }));
   const test = evaluationOf(["a", "b"], [0, 1], [0, 0], 3);
-  const figures = figuresOf(settings, records, records[0], test, 1234);
+  const figures = figuresOf(settings, record(1), test, { timings, elapsedMs: 1234 });
   expect(figures).toMatchObject({
     trainLoss: 1,
     validationLoss: 1,

@@ -1,10 +1,20 @@
 import { cpSync, existsSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { hostname } from "node:os";
 import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
 import { beforeAll, describe, expect, it } from "vitest";
 import type { Dataset } from "../../../src/data/dataset.ts";
 import { createEngine } from "../../../src/engine/create.ts";
+import { DamagedFile } from "../../../src/tensor/errors.ts";
+import { readCheckpoint } from "../../../src/train/checkpoint-file.ts";
 import { trainRun } from "../../../src/train/trainer.ts";
-import type { EpochRecord, RunProgress, TrainRequest, TrainResult } from "../../../src/train/types.ts";
+import type {
+  EpochRecord,
+  EpochTiming,
+  RunProgress,
+  TrainRequest,
+  TrainResult,
+} from "../../../src/train/types.ts";
 import {
   abortedWhen,
   makeTemporaryFolder,
@@ -12,7 +22,7 @@ import {
   temporaryFolder,
   tensorsIn,
   toyDataset,
-  withoutTimes,
+  wrapRuns,
 } from "./support.ts";
 
 // 16 images to train on: steps of 5, 5, 5 and 1; everything that has a state takes part
@@ -29,6 +39,12 @@ const asked = { train, model: { attention: "se", attentionOptions: { reduction: 
 
 const checkpointName = (step: number) => `step-${String(step).padStart(9, "0")}.safetensors`;
 const lastCheckpoint = (folder: string) => join(folder, "checkpoints", checkpointName(16));
+const textIn = (folder: string, file: string) => readFileSync(join(folder, file), "utf8");
+const timingsIn = (folder: string): EpochTiming[] =>
+  readFileSync(join(folder, "timings.jsonl"), "utf8")
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line));
 const metricsIn = (folder: string): EpochRecord[] =>
   readFileSync(join(folder, "metrics.jsonl"), "utf8")
     .trim()
@@ -54,11 +70,11 @@ describe("a run that was interrupted", () => {
   });
 
   function expectSameBits(folder: string): void {
-    expect(tensorsIn(join(folder, "model.safetensors"))).toEqual(
-      tensorsIn(join(whole.folder, "model.safetensors")),
-    );
+    const [model, expected] = [folder, whole.folder].map((at) => readFileSync(join(at, "model.safetensors")));
+    expect(model.equals(expected)).toBe(true);
     expect(tensorsIn(lastCheckpoint(folder))).toEqual(tensorsIn(lastCheckpoint(whole.folder)));
-    expect(metricsIn(folder).map(withoutTimes)).toEqual(metricsIn(whole.folder).map(withoutTimes));
+    expect(textIn(folder, "metrics.jsonl")).toBe(textIn(whole.folder, "metrics.jsonl"));
+    expect(textIn(folder, "test.json")).toBe(textIn(whole.folder, "test.json"));
   }
 
   it.each([1, 3, 4, 6, 10, 15])("after step %i ends with the same bits as one that was not", async (step) => {
@@ -73,7 +89,7 @@ describe("a run that was interrupted", () => {
 
     const progress: RunProgress[] = [];
     const second = await trainRun({ ...run(folder), onProgress: (p) => progress.push(p) });
-    expect(progress[0]).toEqual({ kind: "start", epochs: 4, stepsPerEpoch: 4, resumedStep: step });
+    expect(progress[0]).toMatchObject({ kind: "start", epochs: 4, stepsPerEpoch: 4, resumedStep: step });
     expect(second.status).toBe("done");
     expectSameBits(folder);
   });
@@ -115,9 +131,93 @@ describe("a run that was interrupted", () => {
     await trainRun(abortedWhen(run(folder), (runs) => runs === 16));
     const checkpoints = readdirSync(join(folder, "checkpoints")).sort();
     expect(checkpoints.length).toBeGreaterThanOrEqual(2);
-    truncateSync(join(folder, "checkpoints", checkpoints.at(-1)!), 3000);
+    const [before, newest] = checkpoints.slice(-2);
+    truncateSync(join(folder, "checkpoints", newest), 3000);
+    const progress: RunProgress[] = [];
+    await trainRun({ ...run(folder), onProgress: (p) => progress.push(p) });
+    expect(progress[0]).toEqual({
+      kind: "note",
+      text: expect.stringMatching(
+        new RegExp(`${newest}: no valid .*: set aside as .*${newest}.damaged; the one`),
+      ),
+    });
+    expect(progress[1]).toMatchObject({ kind: "start", resumedStep: Number(/\d+/.exec(before)![0]) });
+    expect(existsSync(join(folder, "checkpoints", `${newest}.damaged`))).toBe(true);
+    expectSameBits(folder);
+  });
+
+  it("notices any byte of a checkpoint that has changed", async () => {
+    const folder = temporaryFolder();
+    await trainRun(abortedWhen(run(folder), (runs) => runs === 3));
+    const path = join(folder, "checkpoints", checkpointName(3));
+    const bytes = readFileSync(path);
+    for (let k = 0; k < 300; k++) {
+      const damaged = Buffer.from(bytes);
+      damaged[Math.floor((k / 300) * bytes.length)] ^= 1 << (k % 8);
+      writeFileSync(path, damaged);
+      await expect(readCheckpoint(path, []), `change ${k}`).rejects.toThrow(DamagedFile);
+    }
+    writeFileSync(path, bytes);
     await trainRun(run(folder));
     expectSameBits(folder);
+  });
+
+  it("keeps checkpoints within an epoch, as often as it is asked to", async () => {
+    const folder = temporaryFolder();
+    let steps = 0;
+    let seen: string[] = [];
+    const engine = wrapRuns(run("").engine, async (program, feeds) => {
+      if (++steps !== 4) return program(feeds);
+      while (seen.length === 0) {
+        await pause(5);
+        seen = readdirSync(join(folder, "checkpoints")).filter((name) => name.startsWith("step"));
+      }
+      throw new Error("power cut");
+    });
+    await expect(trainRun({ ...run(folder), engine, checkpointMs: 0 })).rejects.toThrow("power cut");
+    expect(seen).toEqual([expect.stringMatching(/^step-00000000[123]\.safetensors$/)]);
+    await trainRun({ ...run(folder), checkpointMs: 0 });
+    expectSameBits(folder);
+  });
+
+  it("is left within a step that takes long: the step is done again", async () => {
+    const folder = temporaryFolder();
+    const controller = new AbortController();
+    let steps = 0;
+    const engine = wrapRuns(run("").engine, async (program, feeds) => {
+      const outputs = program(feeds);
+      if (++steps === 2) await pause(1600);
+      if (steps !== 3) return outputs;
+      setTimeout(() => controller.abort(), 100);
+      await outputs;
+      await pause(20_000, undefined, { ref: false });
+      return outputs;
+    });
+    const began = performance.now();
+    const result = await trainRun({ ...run(folder), engine, signal: controller.signal });
+    expect(result.status).toBe("interrupted");
+    expect(performance.now() - began).toBeLessThan(1600 + 3000);
+    expect(readdirSync(join(folder, "checkpoints"))).toEqual([checkpointName(2)]);
+    await trainRun(run(folder));
+    expectSameBits(folder);
+  });
+
+  it("is not begun by two at once", async () => {
+    const folder = temporaryFolder();
+    let second: Promise<unknown> = Promise.resolve();
+    const first = abortedWhen(run(folder), (runs) => {
+      if (runs === 3) second = trainRun(run(folder)).catch((error) => error);
+      return false;
+    });
+    await trainRun(first);
+    expect(await second).toMatchObject({
+      name: "UserError",
+      message: expect.stringContaining(
+        `${folder}: process ${process.pid} on ${hostname()} trains here since `,
+      ),
+    });
+    expectSameBits(folder);
+    expect(readdirSync(folder)).not.toContain("lock.json");
   });
 
   it("says so when every checkpoint is damaged", async () => {
@@ -158,11 +258,13 @@ describe("a run that was interrupted", () => {
   it("counts its time over all sessions", async () => {
     const folder = temporaryFolder();
     await trainRun(abortedWhen(run(folder), (runs) => runs === 13));
-    const before = metricsIn(folder);
-    const { epochs } = await trainRun(run(folder));
-    expect(epochs.slice(0, before.length)).toEqual(before);
-    for (const [k, { elapsedMs }] of epochs.entries()) {
-      expect(elapsedMs).toBeGreaterThan(k === 0 ? 0 : epochs[k - 1].elapsedMs);
+    const before = timingsIn(folder);
+    await trainRun(run(folder));
+    const timings = timingsIn(folder);
+    expect(timings.slice(0, before.length)).toEqual(before);
+    for (const [k, { elapsedMs, imagesPerSecond }] of timings.entries()) {
+      expect(elapsedMs).toBeGreaterThan(k === 0 ? 0 : timings[k - 1].elapsedMs);
+      expect(imagesPerSecond).toBeGreaterThan(0);
     }
   });
 
@@ -205,6 +307,6 @@ describe.skipIf(native.name !== "native")("on the native engine, where it is bui
     for (const file of ["model.safetensors", "checkpoints/step-000000016.safetensors"]) {
       expect(tensorsIn(join(folder, file))).toEqual(tensorsIn(join(whole, file)));
     }
-    expect(metricsIn(folder).map(withoutTimes)).toEqual(metricsIn(whole).map(withoutTimes));
+    expect(textIn(folder, "metrics.jsonl")).toBe(textIn(whole, "metrics.jsonl"));
   });
 });

@@ -88,6 +88,8 @@ export function wrapRuns(
       const store = engine.open(opened);
       return {
         variables: store.variables,
+        snapshotPlan: store.snapshotPlan,
+        snapshot: (into) => store.snapshot(into),
         read: (name) => store.read(name),
         write: (name, values) => store.write(name, values),
         compile: (graph) => {
@@ -137,10 +139,4 @@ export function abortedWhen(asked: TrainRequest, when: (engineRuns: number, last
 export function tensorsIn(path: string): Map<string, Float32Array> {
   const { tensors } = readSafetensors(readFileSync(path), path);
   return new Map([...tensors].map(([name, tensor]) => [name, floatsOf(tensor)]));
-}
-
-/** A record without what a clock decides. */
-export function withoutTimes<T extends object>(record: T): Partial<T> {
-  const entries = Object.entries(record).filter(([key]) => key !== "elapsedMs" && key !== "imagesPerSecond");
-  return Object.fromEntries(entries) as Partial<T>;
 }

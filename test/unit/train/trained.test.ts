@@ -8,6 +8,7 @@ import {
   readSafetensors,
   writeSafetensors,
 } from "../../../src/formats/safetensors.ts";
+import { UserError } from "../../../src/tensor/errors.ts";
 import { evaluateRun, loadTrained } from "../../../src/train/trained.ts";
 import { trainRun } from "../../../src/train/trainer.ts";
 import type { RunSettings, TrainResult } from "../../../src/train/types.ts";
@@ -142,7 +143,8 @@ describe("loadTrained", () => {
   ];
   it.each(refused)("refuses %s", async (_, make, message) => {
     const error = await loadTrained(make()).catch((error: Error) => error);
-    expect(error).toMatchObject({ name: "UserError", message: expect.stringMatching(message) });
+    expect(error).toBeInstanceOf(UserError);
+    expect((error as Error).message).toMatch(message);
   });
 
   it("lists all tensors that do not fit", async () => {
@@ -158,13 +160,12 @@ describe("loadTrained", () => {
     );
   });
 
-  it("lists ten of many", async () => {
+  it("lists every one of many", async () => {
     const path = changed((all) => {
       for (const name of [...all.keys()].filter((key) => key.startsWith("layer1"))) all.delete(name);
     });
     const { message } = (await loadTrained(path).catch((error) => error)) as Error;
-    expect(message.match(/is missing/g)).toHaveLength(10);
-    expect(message).toMatch(/; and 14 more$/);
+    expect(message.match(/is missing/g)).toHaveLength(24);
   });
 });
 

@@ -2,6 +2,7 @@ import { readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import type { Values } from "../../../src/compile/graph.ts";
+import { createEngine } from "../../../src/engine/create.ts";
 import type { Engine } from "../../../src/engine/engine.ts";
 import { referenceEngine } from "../../../src/engine/reference.ts";
 import { openSession } from "../../../src/train/session.ts";
@@ -47,6 +48,7 @@ describe("trainRun", () => {
       "model.safetensors",
       "run.json",
       "test.json",
+      "timings.jsonl",
     ]);
     expect(runFile(folder)).toMatchObject({
       atento: JSON.parse(readFileSync(join(import.meta.dirname, "../../../package.json"), "utf8")).version,
@@ -145,7 +147,10 @@ describe("trainRun", () => {
     });
     const tenths = (performance.now() - began) / 100;
     const steps = progress.flatMap((p) => (p.kind === "step" ? [p] : []));
-    expect(progress[0]).toEqual({ kind: "start", epochs: 20, stepsPerEpoch: 4, resumedStep: 0 });
+    expect(progress[0]).toEqual({
+      ...{ kind: "start", epochs: 20, stepsPerEpoch: 4, resumedStep: 0 },
+      bytes: expect.any(Number),
+    });
     expect(progress.filter(({ kind }) => kind === "epoch")).toHaveLength(20);
     expect(progress.some((p) => p.kind === "evaluate" && p.total === 6)).toBe(true);
     expect(steps.length).toBeGreaterThan(0);
@@ -221,13 +226,66 @@ describe("a loss that is no number any more", () => {
     const schedule = { name: "step", milestones: [1], gamma: 1e38 };
     const asked = request(folder, dataset, { train: { schedule, optimizer: { name: "sgd", lr: 1 } } });
     await expect(trainRun(asked)).rejects.toMatchObject({
-      name: "UserError",
+      name: "Diverged",
       message: expect.stringMatching(
-        /the loss became (NaN|Infinity) in step [23] of epoch 2, at the rate 1e\+38: lower/,
+        /the loss became (NaN|Infinity) in step [23] of epoch 2, at the rate 1e\+38; layer \S+ went first: its \w+ is no longer finite: lower/,
       ),
     });
     expect(readdirSync(join(folder, "checkpoints"))).toEqual(["step-000000004.safetensors"]);
     expect(runFile(folder).status).toBe("failed");
+  });
+
+  /** After a step at this rate, a variable holds this value. */
+  const spoiled = (engine: Engine, rate: number, name: string, value: number) =>
+    wrapRuns(engine, async (run, feeds, store) => {
+      const outputs = await run(feeds);
+      if (feeds["rates"]?.[0] === Math.fround(rate)) store.write(name, store.read(name).fill(value));
+      return outputs;
+    });
+  // a rate of its own for each step of the first two epochs
+  const rising = { optimizer: { name: "sgd", lr: 0.01 }, warmup: { steps: 8 }, epochs: 3 };
+  const failing = async (engine: Engine) => {
+    const folder = temporaryFolder();
+    const error = await trainRun({ ...request(folder, dataset, { train: rising }), engine }).then(
+      () => expect.unreachable("it should have failed"),
+      ({ message }: Error) => message.slice(folder.length + 2),
+    );
+    return { folder, error };
+  };
+  const advice =
+    "lower train.optimizer.lr or add train.warmup, and train in another folder; the last good checkpoint is kept";
+
+  it("names the layer whose values went first", async () => {
+    const name = "layer1.0.conv2.weight";
+    const { folder, error } = await failing(spoiled(referenceEngine, 0.0075, name, Number.POSITIVE_INFINITY));
+    expect(error).toBe(
+      "the loss became NaN in step 3 of epoch 2, at the rate 0.00875; " +
+        `layer layer1.0.conv2 went first: its weight is no longer finite: ${advice}`,
+    );
+    expect(readdirSync(join(folder, "checkpoints"))).toEqual(["step-000000004.safetensors"]);
+  });
+
+  const native = createEngine();
+  it.skipIf(native.name !== "native")("names the layer whose output went first", async () => {
+    const { error } = await failing(spoiled(native, 0.00625, "layer1.0.conv3.weight", 3e38));
+    expect(error).toContain("in step 2 of epoch 2");
+    expect(error).toContain("; layer layer1.0.conv3 went first: its output is no longer finite: ");
+  });
+
+  it("is found in an evaluation, too", async () => {
+    const engine = spoiled(referenceEngine, 0.005, "bn1.running_var", Number.NaN);
+    const { error } = await failing(engine);
+    expect(error).toBe(
+      "the validation loss became NaN after step 4; " +
+        `layer bn1 went first: its running_var is no longer finite: ${advice}`,
+    );
+  });
+
+  it("never gets into a checkpoint", async () => {
+    const engine = spoiled(referenceEngine, 0.005, "fc.weight.momentum", Number.NEGATIVE_INFINITY);
+    const { folder, error } = await failing(engine);
+    expect(error).toMatch(/^fc\.weight\.momentum is no longer finite after step 4: lower/);
+    expect(readdirSync(join(folder, "checkpoints"))).toEqual([]);
   });
 });
 

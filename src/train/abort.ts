@@ -1,0 +1,27 @@
+/**
+ * What a job gives, or the signal's reason when it is aborted and the job is not done `graceMs` later; the job is
+ * then left to itself.
+ */
+export async function unlessAborted<T>(
+  job: Promise<T>,
+  signal: AbortSignal | undefined,
+  graceMs = 0,
+): Promise<T> {
+  if (!signal) return job;
+  job.catch(() => undefined); // nobody may be waiting any more when it fails
+  let timer: NodeJS.Timeout | undefined;
+  let onAbort = () => {};
+  const aborted = new Promise<never>((_, reject) => {
+    onAbort = () => {
+      timer = setTimeout(() => reject(signal.reason), graceMs);
+    };
+  });
+  if (signal.aborted) onAbort();
+  else signal.addEventListener("abort", onAbort, { once: true });
+  try {
+    return await Promise.race([job, aborted]);
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener("abort", onAbort);
+  }
+}
