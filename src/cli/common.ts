@@ -16,6 +16,10 @@ const shared = {
   threads: () =>
     new Option("--threads <n>", "threads of the native engine (default: all processors)").argParser(count),
   seed: () => new Option("--seed <n>", "of initial weights and order of images").argParser(whole),
+  checkpointEvery: () =>
+    new Option("--checkpoint-every <seconds>", "time between checkpoints within an epoch")
+      .default(120)
+      .argParser(seconds),
   json: () => new Option("--json", "one JSON document on stdout, nothing else"),
 };
 
@@ -24,6 +28,8 @@ export interface SharedOptions {
   readonly data?: string;
   readonly threads?: number;
   readonly seed?: number;
+  /** In seconds. */
+  readonly checkpointEvery: number;
   readonly json?: boolean;
 }
 
@@ -53,6 +59,12 @@ export function count(text: string): number {
 export function decimal(text: string): number {
   const value = Number(text);
   if (text.trim() === "" || !Number.isFinite(value)) throw new InvalidArgumentError("It must be a number.");
+  return value;
+}
+
+function seconds(text: string): number {
+  const value = decimal(text);
+  if (value < 0) throw new InvalidArgumentError("It must not be below 0.");
   return value;
 }
 

@@ -1,3 +1,4 @@
+import { leave } from "../engine/create.ts";
 import type { Display } from "./display.ts";
 import { Interrupted } from "./errors.ts";
 
@@ -7,10 +8,14 @@ const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
  * Runs a job whose signal the first Ctrl-C, SIGTERM or hang-up aborts; a second one leaves at once with code 130.
  * @throws Interrupted when the job ends by that signal's reason.
  */
-export async function interruptible<T>(show: Display, job: (signal: AbortSignal) => Promise<T>): Promise<T> {
+export async function interruptible<T>(
+  show: Display,
+  job: (signal: AbortSignal) => Promise<T>,
+  leaveAtOnce: (code: number) => void = leave,
+): Promise<T> {
   const controller = new AbortController();
   const handle = () => {
-    if (controller.signal.aborted) return process.exit(130);
+    if (controller.signal.aborted) return leaveAtOnce(130);
     show.clear();
     show.line("stopping: what is done is saved; once more leaves at once");
     controller.abort();

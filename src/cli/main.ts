@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import { leave } from "../engine/create.ts";
 import { endingOf, Interrupted } from "./errors.ts";
 import { sameCommand } from "./interrupt.ts";
 import { program } from "./program.ts";
@@ -6,8 +7,9 @@ import { program } from "./program.ts";
 function end(error: unknown): never {
   const { code, text } = endingOf(error);
   if (text) process.stderr.write(`${text}\n`);
-  if (error instanceof Interrupted) process.stderr.write(`to go on: ${sameCommand()}\n`);
-  process.exit(code);
+  if (!(error instanceof Interrupted)) process.exit(code);
+  process.stderr.write(`to go on: ${sameCommand()}\n`);
+  return leave(code);
 }
 
 // A reader that has seen enough, such as head, is no defect; nobody listening to progress neither.

@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { Command } from "commander";
+import { type DataSource, sourceFromText } from "../data/registry.ts";
 import { dataSourceSchema } from "../data/schema.ts";
 import { check, expectChecked } from "../study/issues.ts";
 import { resolveData } from "../study/settings.ts";
@@ -10,8 +11,8 @@ import { type SharedOptions, withExample, withShared } from "./common.ts";
 import { trainShown } from "./train.ts";
 
 export function resumeCommand(): Command {
-  const command = withShared(new Command("resume"), "threads")
-    .description("go on with an interrupted run")
+  const command = withShared(new Command("resume"), "data", "threads", "checkpointEvery")
+    .description("go on with an interrupted run; --data tells where its data lie now, if elsewhere")
     .argument("<run>", "the run's folder");
   withExample(command, "atento resume runs/quick/se/seed-1");
   return command.action(async (folder: string, options: SharedOptions) => {
@@ -25,12 +26,18 @@ export function resumeCommand(): Command {
       );
     }
     const { settings } = file;
-    const source = expectChecked(
-      check(dataSourceSchema, settings.data.source, ["settings", "data", "source"]),
-    );
+    const source =
+      options.data === undefined
+        ? expectChecked(check(dataSourceSchema, settings.data.source, ["settings", "data", "source"]))
+        : movedTo(sourceFromText(options.data), settings.data.source);
     await trainShown(folder, source, options, (dataset) => {
       const { validation, normalize } = settings.data;
       return { ...settings, data: resolveData({ source, validation, normalize }, dataset) };
     });
   });
+}
+
+/** Another place of the same data, with the settings that were made for it. */
+function movedTo(place: DataSource, known: Readonly<Record<string, unknown>>): DataSource {
+  return place.source === known["source"] ? ({ ...known, ...place } as DataSource) : place;
 }

@@ -4,8 +4,10 @@ import { makeFolder } from "../files/durable.ts";
 import { studyTable } from "../report/table.ts";
 import { writeReport } from "../report/write.ts";
 import { loadStudy, presetNames } from "../study/presets.ts";
+import type { FailedRun } from "../study/results.ts";
 import { runStudy } from "../study/run.ts";
 import type { Study } from "../study/study.ts";
+import { UserError } from "../tensor/errors.ts";
 import {
   answer,
   display,
@@ -26,7 +28,7 @@ interface Options extends SharedOptions {
 }
 
 export function studyCommand(): Command {
-  const command = withShared(new Command("study"), "out", "data", "threads", "seed")
+  const command = withShared(new Command("study"), "out", "data", "threads", "seed", "checkpointEvery")
     .description("train what a study lacks, then print and write the comparison; the same command resumes")
     .argument("[study]", `a study file, or a preset: ${presetNames().join(", ")}`, "quick")
     .option("--dry-run", "only say what would be trained, and how long it would take here");
@@ -58,20 +60,30 @@ async function train(study: Study, engine: ReturnType<typeof engineFor>, options
       dataset,
       engine,
       signal,
+      checkpointMs: 1000 * options.checkpointEvery,
       onProgress: (progress) => narrator.report(progress),
     });
   });
   show.clear();
-  const { status, folder, finished, results } = outcome;
-  if (status === "interrupted" || !results) {
+  const { status, folder, finished, failed, results } = outcome;
+  if (status === "interrupted") {
     if (options.json) answer(options, { status, folder, results }, "");
     throw new Interrupted(`saved in ${folder}`);
   }
+  if (!results) throw unfinished(failed);
   const files = await writeReport(folder, results, finished);
   answer(
     options,
     { status, folder, files, results },
     `${studyTable(results)}\n\n${folder}: results.json, ${listed(folder, files)}`,
+  );
+  if (failed.length > 0) throw unfinished(failed);
+}
+
+function unfinished(failed: readonly FailedRun[]): UserError {
+  const runs = failed.map(({ variant, seed, what }) => `${variant}, seed ${seed} (${what})`);
+  return new UserError(
+    `not finished: ${runs.join("; ")}: lower its train.optimizer.lr or add train.warmup, and name the variant anew`,
   );
 }
 

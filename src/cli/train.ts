@@ -36,7 +36,7 @@ export function trainCommand(): Command {
     .description("train one model: OUT/train/NAME/seed-N; the same command resumes")
     .argument("<model>", modelNames)
     .option("--name <name>", "of the run (default: model and attention, resnet50-se)");
-  withShared(command, "out", "data", "threads", "seed");
+  withShared(command, "out", "data", "threads", "seed", "checkpointEvery");
   withExample(
     command,
     "atento train resnet26 --attention se --no-bias --epochs 10 --optimizer adam --lr 1e-3",
@@ -61,7 +61,7 @@ export function trainCommand(): Command {
 export async function trainShown(
   folder: string,
   source: DataSource,
-  options: Pick<SharedOptions, "threads" | "json">,
+  options: Pick<SharedOptions, "threads" | "json" | "checkpointEvery">,
   settingsFor: (dataset: Dataset) => RunSettings,
 ): Promise<void> {
   const show: Display = display();
@@ -71,7 +71,8 @@ export async function trainShown(
     const dataset = await loadShown(source, show, signal);
     const settings = settingsFor(dataset);
     const onProgress = narrator.forRun(settings);
-    return trainRun({ folder, settings, dataset, engine, signal, onProgress });
+    const checkpointMs = 1000 * options.checkpointEvery;
+    return trainRun({ folder, settings, dataset, engine, signal, onProgress, checkpointMs });
   });
   show.clear();
   if (status === "interrupted" || !figures) {

@@ -11,6 +11,8 @@ export interface Addon {
   readonly Program: new (arena: AddonArena, code: Float64Array, scratchFloats: number) => AddonProgram;
   /** Multiply-adds a second on registers alone. */
   peak(threads: number, isa: string): number;
+  /** Ends the process at once: nothing is waited for, not even a program that runs. */
+  leave(code: number): never;
 }
 
 export interface AddonArena {

@@ -16,6 +16,14 @@ export interface EngineOptions {
   readonly passes?: boolean;
 }
 
+/** Ends the process without waiting for a step that runs, as process.exit would with the native engine. */
+export function leave(code: number): never {
+  try {
+    loadAddon()?.leave(code);
+  } catch {} // what cannot be loaded does not run either
+  return process.exit(code);
+}
+
 /** @throws UserError when the native engine is asked for and cannot be had. */
 export function createEngine({
   engine,

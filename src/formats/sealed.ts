@@ -36,11 +36,13 @@ export async function writeSealed(
   await writeAt(file, Buffer.from(seal), SEAL_AT);
 }
 
-/** Gathers small pieces into large ones, and takes the checksum of all. */
+/** Gathers small pieces into large ones and takes the checksum of all; one piece is filled while another is written. */
 class HashedWriter {
   readonly #file: FileHandle;
   readonly #hash: Hash = createHash("sha256");
-  readonly #chunk = new Uint8Array(CHUNK_BYTES);
+  #chunk = new Uint8Array(CHUNK_BYTES);
+  #spare = new Uint8Array(CHUNK_BYTES);
+  #writing: Promise<void> = Promise.resolve();
   #filled = 0;
   #position = 0;
 
@@ -61,15 +63,19 @@ class HashedWriter {
   /** The checksum in hexadecimal, once everything is written. */
   async end(): Promise<string> {
     await this.#flush();
+    await this.#writing;
     return this.#hash.digest("hex");
   }
 
   async #flush(): Promise<void> {
     const bytes = this.#chunk.subarray(0, this.#filled);
     this.#hash.update(bytes);
-    await writeAt(this.#file, bytes, this.#position);
+    await this.#writing;
+    this.#writing = writeAt(this.#file, bytes, this.#position);
+    this.#writing.catch(() => undefined); // told where it is waited for
     this.#position += bytes.length;
     this.#filled = 0;
+    [this.#chunk, this.#spare] = [this.#spare, this.#chunk];
   }
 }
 

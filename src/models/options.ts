@@ -5,6 +5,14 @@ import { nearest } from "../files/nearest.ts";
 import { kerasBatchNorm, torchBatchNorm } from "../nn/layers.ts";
 import { UserError } from "../tensor/errors.ts";
 import type { ResNet, Stem } from "./resnet.ts";
+import {
+  attentionOptionsSchema,
+  batchNormSchema,
+  count,
+  depthsSchema,
+  stages,
+  stemSchema,
+} from "./schema.ts";
 
 type Plan = Pick<ResNet, "block" | "depths" | "widths" | "expansion">;
 
@@ -39,29 +47,19 @@ export const stems: Readonly<Record<string, Stem & { strides: readonly number[] 
   study: { channels: 64, kernel: 7, stride: 1, pool: true, strides: [1, 1, 1, 1] },
 };
 
-const count = z.int().positive();
-const stages = z.array(count).min(1).max(8);
-
 /** A model as people ask for it: names, and what should differ from them. */
 export const modelSchema = z.strictObject({
   name: z.string().default("resnet50"),
-  stem: z
-    .union([z.string(), z.strictObject({ channels: count, kernel: count, stride: count, pool: z.boolean() })])
-    .default("cifar"),
-  depths: stages.optional(),
+  stem: z.union([z.string(), stemSchema]).default("cifar"),
+  depths: depthsSchema.optional(),
   widths: stages.optional(),
   strides: stages.optional(),
   expansion: count.optional(),
   attention: z.string().default("none"),
   /** Options of the attention module: reduction, bias, convention … */
-  attentionOptions: z.record(z.string(), z.union([z.number(), z.boolean(), z.string()])).default({}),
+  attentionOptions: attentionOptionsSchema.default({}),
   placement: z.enum(["all", "identity"]).default("all"),
-  batchNorm: z
-    .union([
-      z.enum(["torch", "keras"]),
-      z.strictObject({ eps: z.number().positive(), momentum: z.number().min(0).max(1) }),
-    ])
-    .default("torch"),
+  batchNorm: z.union([z.enum(["torch", "keras"]), batchNormSchema]).default("torch"),
   initialization: z.enum(["torch", "keras"]).default("torch"),
 });
 

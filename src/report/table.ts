@@ -1,5 +1,5 @@
 import type { Figure, StudyResults, VariantStatistics } from "../study/results.ts";
-import { grouped, percent, rate, scaled } from "./numbers.ts";
+import { duration, grouped, percent, rate, scaled } from "./numbers.ts";
 import { type Column, markdownTable, textTable } from "./text-table.ts";
 
 interface FigureColumn {
@@ -10,6 +10,8 @@ interface FigureColumn {
   readonly best?: "highest" | "lowest";
 }
 
+const SPEED: FigureColumn = { figure: "imagesPerSecond", title: "images/s", show: rate, best: "highest" };
+
 const COLUMNS: readonly FigureColumn[] = [
   { figure: "trainAccuracy", title: "train acc. %", show: percent, best: "highest" },
   { figure: "validationAccuracy", title: "val. acc. %", show: percent, best: "highest" },
@@ -18,7 +20,7 @@ const COLUMNS: readonly FigureColumn[] = [
   { figure: "validationLoss", title: "val. loss", show: (loss) => loss.toFixed(4), best: "lowest" },
   { figure: "parameters", title: "parameters", show: grouped },
   { figure: "multiplyAdds", title: "multiply-adds", show: scaled },
-  { figure: "imagesPerSecond", title: "images/s", show: rate, best: "highest" },
+  SPEED,
 ];
 
 type Row = readonly [variant: string, statistics: VariantStatistics];
@@ -27,6 +29,7 @@ type Row = readonly [variant: string, statistics: VariantStatistics];
 export function studyTable(results: StudyResults): string {
   const { rows, columns, notes } = content(
     results,
+    COLUMNS,
     (text) => `${text} *`,
     (text) => `${text}  `,
   );
@@ -34,10 +37,11 @@ export function studyTable(results: StudyResults): string {
   return [textTable(columns, rows), "", ...notes, ...legend].join("\n");
 }
 
-/** report/table.md: the same in Markdown, the best values bold. */
+/** report/table.md: the same in Markdown, the best values bold, without what depends on the machine. */
 export function studyMarkdown(results: StudyResults): string {
   const { rows, columns, notes } = content(
     results,
+    COLUMNS.filter((column) => column !== SPEED),
     (text) => `**${text}**`,
     (text) => text,
   );
@@ -45,11 +49,38 @@ export function studyMarkdown(results: StudyResults): string {
   return [`# ${results.study}`, "", markdownTable(columns, rows), "", ...notes, ...pictures, ""].join("\n");
 }
 
+/** report/speed.md: how fast the machine was. */
+export function speedMarkdown({ study, runs, statistics }: StudyResults): string {
+  const columns: Column<Row>[] = [
+    { title: "variant", cell: ([variant]) => variant },
+    { title: SPEED.title, align: "right", cell: ([, row]) => cellText(SPEED, row) },
+    {
+      title: "time of a run",
+      align: "right",
+      cell: ([, { elapsedMs }]) => (elapsedMs ? duration(elapsedMs.mean) : "–"),
+    },
+  ];
+  const total = runs.reduce((sum, { elapsedMs }) => sum + elapsedMs, 0);
+  return [
+    `# ${study}: speed`,
+    "",
+    markdownTable(columns, Object.entries(statistics)),
+    "",
+    `Images a second in training; all runs together took ${duration(total)}.`,
+    "",
+  ].join("\n");
+}
+
 type Mark = (text: string) => string;
 
-function content({ statistics, data }: StudyResults, best: Mark, other: Mark) {
+function content(
+  { statistics, data, failed = [] }: StudyResults,
+  all: readonly FigureColumn[],
+  best: Mark,
+  other: Mark,
+) {
   const rows: Row[] = Object.entries(statistics);
-  const present = COLUMNS.filter(({ figure }) => rows.some(([, row]) => row[figure]));
+  const present = all.filter(({ figure }) => rows.some(([, row]) => row[figure]));
   const columns: Column<Row>[] = [
     { title: "variant", cell: ([variant]) => variant },
     ...present.map((column): Column<Row> => {
@@ -67,7 +98,8 @@ function content({ statistics, data }: StudyResults, best: Mark, other: Mark) {
       };
     }),
   ];
-  return { rows, columns, notes: notesOn(rows, data) };
+  const missing = failed.map(({ variant, seed, what }) => `Missing: ${variant}, seed ${seed}: ${what}.`);
+  return { rows, columns, notes: [...notesOn(rows, data, all), ...missing] };
 }
 
 /** As it is shown, so that values that look equal are marked alike. */
@@ -90,6 +122,7 @@ const varies = (figure: Figure) => figure !== "parameters" && figure !== "multip
 function notesOn(
   rows: readonly Row[],
   { name, validation, image: [height, width] }: StudyResults["data"],
+  columns: readonly FigureColumn[],
 ): string[] {
   const seeds = Math.max(...rows.map(([, { runs }]) => runs));
   const judged =
@@ -100,6 +133,6 @@ function notesOn(
     `Data ${name}, ${height}×${width}, ${judged}.`,
     ...(seeds > 1 ? [`Mean ± sample deviation over ${seeds} seeds.`] : []),
     "Training accuracy and loss are means over the last epoch, in training mode; parameters without running " +
-      "statistics; multiply-adds of one image forward; images/s in training.",
+      `statistics; multiply-adds of one image forward${columns.includes(SPEED) ? "; images/s in training" : ""}.`,
   ];
 }

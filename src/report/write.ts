@@ -3,11 +3,11 @@ import { makeFolder, writeDurably } from "../files/durable.ts";
 import type { FinishedRun, StudyResults } from "../study/results.ts";
 import { curves, type Metric } from "./curves.ts";
 import { renderChart } from "./render.ts";
-import { studyMarkdown } from "./table.ts";
+import { speedMarkdown, studyMarkdown } from "./table.ts";
 
 const METRICS: readonly Metric[] = ["accuracy", "loss"];
 
-/** Writes table.md and the curves as SVG and PNG to report/ in the study's folder; returns their paths. */
+/** Writes table.md, speed.md and the curves as SVG and PNG to report/ in the study's folder; returns their paths. */
 export async function writeReport(
   studyFolder: string,
   results: StudyResults,
@@ -15,7 +15,10 @@ export async function writeReport(
 ): Promise<string[]> {
   const folder = join(studyFolder, "report");
   await makeFolder(folder);
-  const files = new Map<string, string | Uint8Array>([["table.md", studyMarkdown(results)]]);
+  const files = new Map<string, string | Uint8Array>([
+    ["table.md", studyMarkdown(results)],
+    ["speed.md", speedMarkdown(results)],
+  ]);
   for (const metric of METRICS) {
     const { svg, png } = await renderChart(curves(metric, finished, results.study));
     files.set(`${metric}.svg`, svg).set(`${metric}.png`, png);

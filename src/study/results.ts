@@ -8,6 +8,13 @@ export interface FinishedRun {
   readonly epochs: readonly EpochRecord[];
 }
 
+/** A run that could not be finished, and why. */
+export interface FailedRun {
+  readonly variant: string;
+  readonly seed: number;
+  readonly what: string;
+}
+
 export type Figure = keyof RunFigures;
 
 /** Mean and deviation over a variant's seeds of every figure that all its runs have. */
@@ -20,6 +27,8 @@ export interface StudyResults {
   readonly data: RunData;
   readonly runs: readonly ({ readonly variant: string; readonly seed: number } & RunFigures)[];
   readonly statistics: Readonly<Record<string, VariantStatistics>>;
+  /** Runs of the study that are missing in the others; absent when there are none. */
+  readonly failed?: readonly FailedRun[];
 }
 
 export function resultsOf(
@@ -27,6 +36,7 @@ export function resultsOf(
   data: RunData,
   finished: readonly FinishedRun[],
   atento: string,
+  failed: readonly FailedRun[] = [],
 ): StudyResults {
   const variants = [...new Set(finished.map(({ settings }) => settings.variant))];
   const figuresOf = (variant: string) =>
@@ -37,6 +47,7 @@ export function resultsOf(
     data,
     runs: finished.map(({ settings: { variant, seed }, figures }) => ({ variant, seed, ...figures })),
     statistics: Object.fromEntries(variants.map((variant) => [variant, statisticsOf(figuresOf(variant))])),
+    ...(failed.length > 0 && { failed }),
   };
 }
 

@@ -2,13 +2,13 @@ import { join } from "node:path";
 import type { Dataset } from "../data/dataset.ts";
 import type { Engine } from "../engine/engine.ts";
 import { writeDurably } from "../files/durable.ts";
+import { Diverged } from "../train/diverged.ts";
 import { version } from "../train/environment.ts";
 import { readMetrics } from "../train/run-folder.ts";
 import { trainRun } from "../train/trainer.ts";
 import type { RunProgress, RunSettings } from "../train/types.ts";
-
 import { openStudyFolder, studyFileOf, trainedRuns } from "./folder.ts";
-import { type FinishedRun, resultsOf, type StudyResults } from "./results.ts";
+import { type FailedRun, type FinishedRun, resultsOf, type StudyResults } from "./results.ts";
 import { resolveData, resolveRuns } from "./settings.ts";
 import type { Study } from "./study.ts";
 
@@ -20,6 +20,8 @@ export interface StudyRequest {
   /** Aborting saves the run under way; the same request goes on from there. */
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: StudyProgress) => void;
+  /** As in TrainRequest. */
+  readonly checkpointMs?: number;
 }
 
 export interface StudyProgress {
@@ -34,16 +36,19 @@ export interface StudyOutcome {
   readonly status: "done" | "interrupted";
   readonly folder: string;
   readonly finished: readonly FinishedRun[];
+  /** Runs whose numbers were no longer finite. */
+  readonly failed: readonly FailedRun[];
   /** Of the finished runs; absent when there are none. */
   readonly results?: StudyResults;
 }
 
 /**
- * Trains what a study lacks, a folder <variant>/seed-<n> each, and writes results.json after every run.
+ * Trains what a study lacks, a folder <variant>/seed-<n> each, and writes results.json after every run. A run whose
+ * numbers are no longer finite does not keep the others from being trained.
  * @throws UserError when the folder holds runs that cannot be compared with these.
  */
 export async function runStudy(study: Study, request: StudyRequest): Promise<StudyOutcome> {
-  const { dataset, engine, signal, onProgress } = request;
+  const { dataset, engine, signal, onProgress, checkpointMs } = request;
   const folder = join(request.out, study.name);
   const data = resolveData(study.data, dataset);
   const runs = resolveRuns(study, data);
@@ -51,28 +56,42 @@ export async function runStudy(study: Study, request: StudyRequest): Promise<Stu
   const others = await finishedBefore(folder, runs);
 
   const finished: FinishedRun[] = [];
+  const failed: FailedRun[] = [];
   let results: StudyResults | undefined;
+  const outcome = (status: StudyOutcome["status"]): StudyOutcome => ({
+    ...{ status, folder, failed, results },
+    finished: [...others, ...finished],
+  });
   for (const [index, settings] of runs.entries()) {
     const report = (run: StudyProgress["run"]) => onProgress?.({ settings, index, runs: runs.length, run });
     const trained = await trainRun({
-      folder: runFolder(folder, settings),
-      settings,
-      dataset,
-      engine,
-      signal,
+      ...{ folder: runFolder(folder, settings), settings, dataset, engine, signal, checkpointMs },
       onProgress: report,
+    }).catch((error) => {
+      if (error instanceof Diverged) return error;
+      throw error;
     });
-    if (trained.status === "interrupted" || !trained.figures) {
+    if (!(trained instanceof Diverged) && !trained.figures) {
       report({ kind: "end" });
-      return { status: "interrupted", folder, finished: [...others, ...finished], results };
+      return outcome("interrupted");
     }
-    const run = { settings, figures: trained.figures, epochs: trained.epochs };
-    finished.push(run);
-    results = resultsOf(study.name, data, [...others, ...finished], version);
-    await writeDurably(join(folder, "results.json"), `${JSON.stringify(results, undefined, 2)}\n`);
+    let run: FinishedRun | undefined;
+    if (trained instanceof Diverged) {
+      // the other runs have nothing to do with it
+      failed.push({ variant: settings.variant, seed: settings.seed, what: trained.what });
+      report({ kind: "note", text: trained.message });
+    } else {
+      run = { settings, figures: trained.figures!, epochs: trained.epochs };
+      finished.push(run);
+    }
+    const known = [...others, ...finished];
+    if (known.length > 0) {
+      results = resultsOf(study.name, data, known, version, failed);
+      await writeDurably(join(folder, "results.json"), `${JSON.stringify(results, undefined, 2)}\n`);
+    }
     report({ kind: "end", finished: run });
   }
-  return { status: "done", folder, finished: [...others, ...finished], results };
+  return outcome("done");
 }
 
 /** Finished runs of the same variants with seeds that are not asked for now: the report keeps them. */

@@ -55,11 +55,18 @@ export async function writeCheckpoint(
   await replaceDurably(path, (file) => writeSealed(file, byName, metadata, valuesOf));
 }
 
-/** Whether all values are: what is infinite or no number times 0 is no number. */
+/** Whether all values are: what is infinite or no number times 0 is no number. Four sums at once are faster. */
 function allFinite(values: Float32Array): boolean {
-  let zero = 0;
-  for (let i = 0; i < values.length; i++) zero += values[i] * 0;
-  return zero === 0;
+  let [a, b, c, d] = [0, 0, 0, 0];
+  let i = 0;
+  for (; i + 3 < values.length; i += 4) {
+    a += values[i] * 0;
+    b += values[i + 1] * 0;
+    c += values[i + 2] * 0;
+    d += values[i + 3] * 0;
+  }
+  for (; i < values.length; i++) a += values[i] * 0;
+  return a + b + c + d === 0;
 }
 
 /** @throws DamagedFile, or UserError when it cannot be read, is of another version or holds other variables. */

@@ -2,10 +2,20 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { makeFolder, writeDurably } from "../files/durable.ts";
+import { resnetSchema } from "../models/schema.ts";
 import { UserError } from "../tensor/errors.ts";
 import { epochRecordSchema } from "./metrics.ts";
+import { trainSchema } from "./options.ts";
 import { spansEpochs } from "./schedules.ts";
-import type { EpochRecord, EpochTiming, Evaluation, RunFile, RunSettings } from "./types.ts";
+import type {
+  EpochRecord,
+  EpochTiming,
+  Evaluation,
+  RunData,
+  RunFigures,
+  RunFile,
+  RunSettings,
+} from "./types.ts";
 
 /** Files of a run's folder. */
 export const runPaths = (folder: string) => ({
@@ -27,16 +37,58 @@ async function readText(path: string): Promise<string | undefined> {
   });
 }
 
-const runFileSchema = z.looseObject({
+const count = z.int().min(0);
+
+/** [height, width]. */
+export const imageSchema = z.tuple([count.min(1), count.min(1)]);
+
+export const runDataSchema: z.ZodType<RunData> = z.object({
+  source: z.record(z.string(), z.unknown()),
+  name: z.string(),
+  fingerprint: z.string(),
+  classes: z.array(z.string()).min(1),
+  image: imageSchema,
+  validation: z.union([count, z.literal("test")]),
+  normalize: z.enum(["channel", "scalar"]),
+});
+
+const figuresSchema: z.ZodType<RunFigures> = z.object({
+  trainAccuracy: z.number(),
+  trainLoss: z.number(),
+  validationAccuracy: z.number().optional(),
+  validationLoss: z.number().optional(),
+  testAccuracy: z.number(),
+  testLoss: z.number(),
+  parameters: count,
+  statistics: count,
+  multiplyAdds: count,
+  imagesPerSecond: z.number(),
+  elapsedMs: z.number(),
+  epochs: count,
+});
+
+const runFileSchema: z.ZodType<RunFile> = z.object({
   atento: z.string(),
-  settings: z.looseObject({
+  settings: z.object({
     variant: z.string(),
-    seed: z.number(),
-    data: z.looseObject({}),
-    train: z.looseObject({}),
+    seed: count,
+    model: resnetSchema,
+    data: runDataSchema,
+    train: trainSchema,
   }),
+  environment: z.record(z.string(), z.union([z.string(), z.number()])),
   status: z.enum(["running", "interrupted", "done", "failed"]),
   startedAt: z.string(),
+  figures: figuresSchema.optional(),
+});
+
+const evaluationSchema: z.ZodType<Evaluation> = z.object({
+  count,
+  loss: z.number(),
+  accuracy: z.number(),
+  perClass: z.array(z.object({ name: z.string(), count, accuracy: z.number() })),
+  confusion: z.array(z.array(count)),
+  predictions: z.array(count),
 });
 
 /** run.json of a folder; undefined when there is none. @throws UserError when it is not one of ours. */
@@ -44,12 +96,22 @@ export async function readRunFile(folder: string): Promise<RunFile | undefined> 
   const { run } = runPaths(folder);
   const text = await readText(run);
   if (text === undefined) return undefined;
+  const value = parseJson(text);
+  const parsed = runFileSchema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const { path, message } = parsed.error.issues[0];
+  const problem = value === undefined ? "it is no JSON" : `${path.join(".") || "the file"}: ${message}`;
+  throw new UserError(
+    `${run}: is no record of a run (${problem}): choose another folder with --out, or remove this one`,
+  );
+}
+
+/** Undefined for what is no JSON. */
+function parseJson(text: string): unknown {
   try {
-    return runFileSchema.parse(JSON.parse(text)) as unknown as RunFile;
+    return JSON.parse(text);
   } catch {
-    throw new UserError(
-      `${run}: is no record of a run: choose another folder with --out, or remove this one`,
-    );
+    return undefined;
   }
 }
 
@@ -74,11 +136,9 @@ export async function readMetrics(folder: string): Promise<EpochRecord[]> {
   const { metrics } = runPaths(folder);
   const found = ((await readText(metrics)) ?? "").split("\n").filter((line) => line !== "");
   return found.map((line, index) => {
-    try {
-      return epochRecordSchema.parse(JSON.parse(line));
-    } catch {
-      throw new UserError(`${metrics}:${index + 1}: is no record of an epoch`);
-    }
+    const parsed = epochRecordSchema.safeParse(parseJson(line));
+    if (parsed.success) return parsed.data;
+    throw new UserError(`${metrics}:${index + 1}: is no record of an epoch`);
   });
 }
 
@@ -88,11 +148,8 @@ export async function writeTest(folder: string, test: Evaluation): Promise<void>
 
 /** The final evaluation on the test set; undefined when there is none that can be read. */
 export async function readTest(folder: string): Promise<Evaluation | undefined> {
-  try {
-    return JSON.parse((await readText(runPaths(folder).test)) ?? "") as Evaluation;
-  } catch {
-    return undefined;
-  }
+  const parsed = evaluationSchema.safeParse(parseJson((await readText(runPaths(folder).test)) ?? ""));
+  return parsed.success ? parsed.data : undefined;
 }
 
 /** @throws UserError listing how the run in the folder differs from the one asked for. */

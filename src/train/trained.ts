@@ -9,6 +9,7 @@ import { SafetensorsFile } from "../formats/sealed.ts";
 import { buildModel } from "../models/build.ts";
 import { unknownName } from "../models/options.ts";
 import type { ResNet } from "../models/resnet.ts";
+import { resnetSchema } from "../models/schema.ts";
 import { Variables } from "../nn/scope.ts";
 import { UserError } from "../tensor/errors.ts";
 import type { Variable } from "../tensor/tensor.ts";
@@ -16,35 +17,19 @@ import { version } from "./environment.ts";
 import { evaluate, Programs } from "./evaluate.ts";
 import { evaluationGraph } from "./graphs.ts";
 import { expectData, loadInOrder, partsOf } from "./parts.ts";
-import { isMissing, readRunFile, runPaths } from "./run-folder.ts";
+import { imageSchema, isMissing, readRunFile, runDataSchema, runPaths } from "./run-folder.ts";
 import type { Evaluation, RunData, RunProgress, RunSettings } from "./types.ts";
 import { readWeights, tensorsOf, type Weights, writeWeights } from "./weights.ts";
 
-const count = z.int().positive();
 const triple = z.tuple([z.number(), z.number(), z.number()]);
 
 /** What model.safetensors says about itself beside the tensors, each value as JSON. */
 const metadataSchema = z.object({
-  architecture: z.strictObject({
-    block: z.enum(["bottleneck", "basic"]),
-    stem: z.strictObject({ channels: count, kernel: count, stride: count, pool: z.boolean() }),
-    depths: z.array(count).min(1),
-    widths: z.array(count).min(1),
-    strides: z.array(count).min(1),
-    expansion: count,
-    attention: z.strictObject({
-      name: z.string(),
-      options: z.record(z.string(), z.union([z.number(), z.boolean(), z.string()])),
-    }),
-    placement: z.enum(["all", "identity"]),
-    batchNorm: z.strictObject({ eps: z.number(), momentum: z.number() }),
-    initialization: z.enum(["torch", "keras"]).default("torch"),
-    classes: count,
-  }),
+  architecture: resnetSchema,
   classes: z.array(z.string()),
   normalization: z.strictObject({ mean: triple, std: triple }),
-  image: z.tuple([count, count]),
-  data: z.looseObject({ name: z.string(), validation: z.union([z.int().min(0), z.literal("test")]) }),
+  image: imageSchema,
+  data: runDataSchema,
   variant: z.string(),
   seed: z.number(),
 });
@@ -112,7 +97,6 @@ async function readTrained(opened: SafetensorsFile): Promise<Trained> {
   return {
     ...facts,
     model,
-    data: facts.data as unknown as RunData,
     weights: await readWeights(opened, variables.all()),
   };
 }

@@ -20,6 +20,7 @@ export async function trainRun(request: TrainRequest): Promise<TrainResult> {
   const { folder, settings, dataset, engine } = request;
   const finished = await finishedBefore(request);
   if (finished) return finished;
+  if (request.signal?.aborted) return { status: "interrupted", epochs: [] };
   const session = openSession(settings, dataset, engine);
   try {
     await makeFolder(folder);
@@ -69,7 +70,8 @@ async function finishedBefore(request: TrainRequest): Promise<TrainResult | unde
   const { folder, settings } = request;
   const known = await knownRun(request);
   if (known?.status !== "done" || known.settings.train.epochs !== settings.train.epochs) return undefined;
-  const [epochs, test] = [await readMetrics(folder), await readTest(folder)];
+  // what is damaged of it is made again
+  const [epochs, test] = [await readMetrics(folder).catch(() => []), await readTest(folder)];
   const hasModel = await access(runPaths(folder).model).then(
     () => true,
     () => false,

@@ -19,7 +19,7 @@ import { writeWeights } from "./weights.ts";
 const CHECKPOINT_MS = 120_000;
 /** A step that takes longer is not waited for when the run is interrupted: it is done again. */
 const LONG_STEP_MS = 1500;
-const GRACE_MS = 500;
+const GRACE_MS = 300;
 
 /** A run under way, in a folder that is locked. */
 export class Training {

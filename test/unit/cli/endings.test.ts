@@ -1,6 +1,6 @@
 import { writeFileSync } from "node:fs";
 import { CommanderError } from "commander";
-import { afterEach, describe, expect, it, vi } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { plainDisplay } from "../../../src/cli/display.ts";
 import { endingOf, Interrupted } from "../../../src/cli/errors.ts";
 import { interruptible, sameCommand } from "../../../src/cli/interrupt.ts";
@@ -50,19 +50,18 @@ describe("endingOf", () => {
 });
 
 describe("an interrupt", () => {
-  afterEach(() => vi.restoreAllMocks());
-
   it("aborts at first and leaves at once the second time", async () => {
-    const exit = vi.spyOn(process, "exit").mockImplementation((() => undefined) as never);
+    const exit = vi.fn();
     const lines: string[] = [];
     const show = plainDisplay({ write: (text: unknown) => Boolean(lines.push(String(text))) });
-    const result = await interruptible(show, async (signal) => {
+    const job = async (signal: AbortSignal) => {
       process.emit("SIGINT");
       expect(signal.aborted).toBe(true);
       expect(exit).not.toHaveBeenCalled();
       process.emit("SIGTERM");
       return "saved";
-    });
+    };
+    const result = await interruptible(show, job, exit);
     expect(exit).toHaveBeenCalledWith(130);
     expect(result).toBe("saved");
     expect(lines).toHaveLength(1);

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import type { Values } from "../../../src/compile/graph.ts";
@@ -367,8 +367,32 @@ describe("what cannot be trained is refused in one line", () => {
 
   it("a folder whose run.json is none", async () => {
     const folder = temporaryFolder();
-    writeFileSync(join(folder, "run.json"), '{"status": "done"');
-    expect(await refused(request(folder, dataset))).toMatch(/run.json: is no record of a run/);
+    const path = join(folder, "run.json");
+    writeFileSync(path, '{"status": "done"');
+    expect(await refused(request(folder, dataset))).toMatch(
+      /run.json: is no record of a run \(it is no JSON\)/,
+    );
+    rmSync(path);
+    await trainRun(request(folder, dataset, { train: { epochs: 1 } }));
+    const known = runFile(folder);
+    const damage: [(run: typeof known) => void, RegExp][] = [
+      [(run) => delete run.settings, /\(settings: /],
+      [(run) => delete run.settings.model.widths, /\(settings\.model\.widths: /],
+      [
+        (run) => run.settings.model.depths.push(3),
+        /\(settings\.model\.widths: 1 given for 2 depths\)/,
+      ],
+      [(run) => void (run.settings.model.depths = [1e9]), /\(settings\.model\.depths\.0: /],
+      [(run) => void (run.settings.train.batch = "5"), /\(settings\.train\.batch: /],
+      [(run) => void (run.settings.data.classes = null), /\(settings\.data\.classes: /],
+      [(run) => void (run.figures.testLoss = null), /\(figures\.testLoss: /],
+    ];
+    for (const [change, message] of damage) {
+      const run = structuredClone(known);
+      change(run);
+      writeFileSync(path, JSON.stringify(run));
+      expect(await refused(request(folder, dataset, { train: { epochs: 1 } }))).toMatch(message);
+    }
   });
 
   it("data that are not those of the settings", async () => {
