@@ -1,8 +1,9 @@
-import sharp from "sharp";
+import { join } from "node:path";
+import sharp, { type SharpOptions } from "sharp";
 import { UserError } from "../tensor/errors.ts";
 import type { LabelledFile } from "./classFolders.ts";
 import type { ImageFiles } from "./imageFiles.ts";
-import type { Progress } from "./source.ts";
+import { type Progress, unreadable } from "./source.ts";
 
 export interface ImageSize {
   readonly height: number;
@@ -13,6 +14,8 @@ const DEFAULT_SIZE: ImageSize = { height: 32, width: 32 };
 const LARGEST_KEPT = 64;
 const AT_ONCE = 16;
 const REPORTED = 3;
+/** 100 megapixels: what a larger image says may be a lie that takes all memory. */
+const LIMITS: SharpOptions = { limitInputPixels: 1e8 };
 
 /** Where decoded images go: one target a size, since a size met on the way may prove not to be common to all. */
 export type Allocate = (size: ImageSize) => (path: string, pixels: Uint8Array) => void;
@@ -46,7 +49,7 @@ export async function decodeImages(
 async function firstSize(source: ImageFiles, path: string): Promise<ImageSize> {
   for await (const { bytes } of source.read(new Set([path]))) {
     try {
-      const { autoOrient } = await sharp(await bytes()).metadata();
+      const { autoOrient } = await sharp(await bytes(), LIMITS).metadata();
       return isSmall(autoOrient) ? { height: autoOrient.height, width: autoOrient.width } : DEFAULT_SIZE;
     } catch {
       break;
@@ -70,23 +73,28 @@ async function decodeAll(
   const running = new Set<Promise<void>>();
   let done = 0;
   let fits = true;
+  let unreadableFile: UserError | undefined;
   const decodeOne = async (path: string, bytes: () => Promise<Buffer>) => {
     try {
       const pixels = await decodeImage(await bytes(), size, exact);
       if (pixels) store(path, pixels);
       else fits = false;
     } catch (error) {
-      failures.push(`${path} (${reason(error)})`);
+      // a file that is no longer there, a disk that fails: the images are not to blame
+      if ((error as NodeJS.ErrnoException).syscall)
+        unreadableFile ??= unreadable(join(source.path, path), error);
+      else failures.push(`${path} (${reason(error)})`);
     }
     onProgress?.({ phase: "decode", unit: "images", done: ++done, total: wanted.size });
   };
   for await (const { path, bytes } of source.read(wanted)) {
     if (running.size >= AT_ONCE) await Promise.race(running);
-    if (!fits) break;
+    if (!fits || unreadableFile) break;
     const job: Promise<void> = decodeOne(path, bytes).finally(() => running.delete(job));
     running.add(job);
   }
   await Promise.all(running);
+  if (unreadableFile) throw unreadableFile;
   if (!fits) return false;
   if (failures.length > 0) {
     const few = failures.sort().slice(0, REPORTED).join(", ");
@@ -99,7 +107,7 @@ async function decodeAll(
 
 /** One image as [H,W,3] bytes; undefined when `exact` and its own size is another. Throws what sharp throws. */
 async function decodeImage(bytes: Buffer, size: ImageSize, exact: boolean): Promise<Uint8Array | undefined> {
-  const upright = sharp(bytes).autoOrient().flatten({ background: "#ffffff" }).toColourspace("srgb");
+  const upright = sharp(bytes, LIMITS).autoOrient().flatten({ background: "#ffffff" }).toColourspace("srgb");
   const sized = exact ? upright : upright.resize(size.width, size.height, { fit: "cover" });
   const { data, info } = await sized.raw({ depth: "uchar" }).toBuffer({ resolveWithObject: true });
   if (info.width !== size.width || info.height !== size.height) return undefined;

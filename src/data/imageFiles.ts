@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { setImmediate as turn } from "node:timers/promises";
 import { UserError } from "../tensor/errors.ts";
 import { unreadable } from "./source.ts";
-import { readTar } from "./tar.ts";
+import { MAX_FILE_BYTES, readTar } from "./tar.ts";
 
 /** Paths relative to the root, parts joined by `/`, in code-unit order. */
 export interface Listing {
@@ -110,7 +110,7 @@ class FolderFiles implements ImageFiles {
   }
 
   async *read(wanted: ReadonlySet<string>): AsyncGenerator<{ path: string; bytes: () => Promise<Buffer> }> {
-    for (const path of wanted) yield { path, bytes: () => readFile(join(this.path, path)) };
+    for (const path of wanted) yield { path, bytes: () => readImage(join(this.path, path)) };
   }
 
   #resolve(entry: Dirent, path: string): Dirent | Stats {
@@ -119,6 +119,12 @@ class FolderFiles implements ImageFiles {
     if (!target) throw new UserError(`${join(this.path, path)}: the link leads nowhere: remove or repair it`);
     return target;
   }
+}
+
+async function readImage(path: string): Promise<Buffer> {
+  const { size } = await stat(path);
+  if (size > MAX_FILE_BYTES) throw new Error(`${size} bytes, more than 512 MiB`);
+  return readFile(path);
 }
 
 function entriesOf(folder: string): Dirent[] {

@@ -81,12 +81,8 @@ export class Loader {
       name: "atento data",
     });
     this.#worker.on("message", (delivery: Delivery) => this.#deliver(delivery));
-    this.#worker.on("error", (error) =>
-      this.#fail(new Error(`data loader: ${error.message}`, { cause: error })),
-    );
-    this.#worker.on("exit", (code) =>
-      this.#fail(new Error(`data loader: its thread ended (exit code ${code})`)),
-    );
+    this.#worker.on("error", (error) => this.#fail(hasDied(error.message, error)));
+    this.#worker.on("exit", (code) => this.#fail(hasDied(`exit code ${code}`)));
     this.#worker.unref();
   }
 
@@ -190,6 +186,9 @@ export class Loader {
     for (const slot of this.#slots) if (slot.filling) slot.reject(this.#failure);
   }
 }
+
+const hasDied = (reason: string, cause?: Error) =>
+  new UserError(`data loader: its thread has died (${reason}): run the same command again`, { cause });
 
 function idle() {
   const nothing = () => {};

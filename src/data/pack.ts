@@ -1,7 +1,10 @@
 import { createHash } from "node:crypto";
-import { open, readdir, rm } from "node:fs/promises";
+import { type FileHandle, open, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { makeFolder, writeDurably } from "../files/durable.ts";
+import { z } from "zod";
+import { expectMemory } from "../engine/memory.ts";
+import { makeFolder, removeUnfinished, writeDurably } from "../files/durable.ts";
+import { parseJson } from "../files/json.ts";
 import type { Dataset, Split } from "./dataset.ts";
 import { fingerprintOf } from "./split.ts";
 
@@ -23,6 +26,7 @@ export class Pack {
 
   constructor(shape: Shape) {
     const header = Buffer.from(JSON.stringify({ ...shape, fingerprint: "0".repeat(64) }));
+    expectMemory(`data ${shape.name}`, packBytes(header.length, shape));
     this.#bytes = new Uint8Array(new SharedArrayBuffer(packBytes(header.length, shape)));
     this.#bytes.set(Buffer.from(MAGIC));
     view(this.#bytes).setUint32(HEADER_BYTES_AT, header.length);
@@ -42,6 +46,7 @@ export class Pack {
   /** Writes the sealed pack and removes older packs of the same data under other contents. */
   async save(folder: string, key: PackKey): Promise<void> {
     await makeFolder(folder);
+    await removeUnfinished(folder);
     await writeDurably(join(folder, fileName(key)), this.#bytes);
     for (const name of await readdir(folder)) {
       const outdated = name.startsWith(`${digest(key.subject)}-`) && name !== fileName(key);
@@ -57,34 +62,62 @@ export interface PackKey {
   readonly content: string;
 }
 
-/** The pack of this key; undefined when there is none, or its bytes are not those that were written. */
-export async function readPack(folder: string, key: PackKey): Promise<Dataset | undefined> {
-  const file = await open(join(folder, fileName(key)), "r").catch(() => undefined);
+/**
+ * The pack of this key; undefined when there is none, or its bytes are not those that were written.
+ * @param onNote told of a pack that is damaged.
+ */
+export async function readPack(
+  folder: string,
+  key: PackKey,
+  onNote?: (note: string) => void,
+): Promise<Dataset | undefined> {
+  const path = join(folder, fileName(key));
+  const file = await open(path, "r").catch(() => undefined);
   if (!file) return undefined;
   try {
-    const { size } = await file.stat();
-    const bytes = new Uint8Array(new SharedArrayBuffer(size));
-    for (let at = 0; at < size; ) {
-      const { bytesRead } = await file.read(bytes, at, Math.min(READ_BYTES, size - at), at);
-      if (bytesRead === 0) return undefined;
-      at += bytesRead;
-    }
-    return parsePack(bytes);
+    const dataset = parsePack(await readAll(file));
+    if (!dataset)
+      onNote?.(`${path}: these images, kept from an earlier start, are damaged: they are read anew`);
+    return dataset;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).syscall)
+      onNote?.(`${path}: cannot be read (${(error as Error).message})`);
+    else throw error;
+    return undefined;
   } finally {
     await file.close();
   }
 }
 
+async function readAll(file: FileHandle): Promise<Uint8Array> {
+  const { size } = await file.stat();
+  expectMemory("the data set", size);
+  const bytes = new Uint8Array(new SharedArrayBuffer(size));
+  for (let at = 0; at < size; ) {
+    const { bytesRead } = await file.read(bytes, at, Math.min(READ_BYTES, size - at), at);
+    if (bytesRead === 0) break;
+    at += bytesRead;
+  }
+  return bytes;
+}
+
+const headerSchema = z.object({
+  name: z.string(),
+  classes: z.array(z.string()).min(1),
+  height: z.int().positive(),
+  width: z.int().positive(),
+  train: z.int().min(0),
+  test: z.int().min(0),
+  fingerprint: z.string(),
+});
+
 function parsePack(bytes: Uint8Array): Dataset | undefined {
   if (bytes.length < HEADER_AT || text(bytes, 0, MAGIC.length) !== MAGIC) return undefined;
   const headerBytes = view(bytes).getUint32(HEADER_BYTES_AT);
   if (HEADER_AT + headerBytes > bytes.length) return undefined;
-  let header: Shape & { fingerprint: string };
-  try {
-    header = JSON.parse(text(bytes, HEADER_AT, headerBytes));
-  } catch {
-    return undefined;
-  }
+  const parsed = headerSchema.safeParse(parseJson(text(bytes, HEADER_AT, headerBytes)));
+  if (!parsed.success) return undefined;
+  const header = parsed.data;
   if (packBytes(headerBytes, header) !== bytes.length) return undefined;
   const dataset = splitsIn(bytes, headerBytes, header);
   return fingerprintOf(dataset) === header.fingerprint

@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { expectMemory } from "../engine/memory.ts";
 import type { Dataset, Split } from "./dataset.ts";
 
 /** An empty split in shared memory: images [N,H,W,3], labels [N] and, when asked for, masks [N,H,W]. */
@@ -8,6 +9,8 @@ export function allocateSplit(
   width: number,
   options?: { masks: boolean },
 ): Split {
+  const planes = options?.masks ? 4 : 3;
+  expectMemory(`a part of ${count} images of ${height}×${width}`, count * (height * width * planes + 2));
   return {
     count,
     images: new Uint8Array(new SharedArrayBuffer(count * height * width * 3)),

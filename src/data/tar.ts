@@ -11,7 +11,10 @@ export interface TarFile {
   readonly bytes: Buffer;
 }
 
-const MAX_FILE_BYTES = 512 * 2 ** 20;
+export const MAX_FILE_BYTES = 512 * 2 ** 20;
+/** Letters that the names of all members may have, with what it takes to keep each. */
+const MAX_NAMES = 200e6;
+const NAME_COST = 64;
 
 /**
  * Reads a tar (plain or gzip) as a stream, in its order; nothing is written to disk.
@@ -27,10 +30,14 @@ export async function* readTar(archive: string, wants: (path: string) => boolean
   const damaged = (reason: string) => {
     problem ??= new UserError(`${archive}: not a whole tar archive (${reason}): get or make it again`);
   };
+  let names = 0;
   const parser = new Parser({
     onReadEntry: (entry) => {
       if (problem) return entry.resume();
-      problem = refusal(archive, entry);
+      names += entry.path.length + NAME_COST;
+      if (names > MAX_NAMES)
+        problem = new UserError(`${archive}: holds too many files: make smaller archives`);
+      problem ??= refusal(archive, entry);
       collect(entry, !problem && wants(cleanPath(entry.path)), (file) => complete.push(file));
     },
     onwarn: (_code, message) => damaged(String(message)),

@@ -5,6 +5,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { z } from "zod";
 import { UserError } from "../tensor/errors.ts";
 import { temporaryBeside, unwritable } from "./durable.ts";
+import { parseJson } from "./json.ts";
 import { isRunning, ownIdentity } from "./process.ts";
 
 const NAME = "lock.json";
@@ -142,14 +143,6 @@ async function readLock(
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return { exists: false };
     throw error;
-  }
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
   }
 }
 

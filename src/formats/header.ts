@@ -67,9 +67,9 @@ export function parseHeader(bytes: Uint8Array, fileBytes: number, where: string)
     entry: { begin, end },
   } of placed) {
     if (begin < position)
-      throw refuse(`tensor ${name}: begins at byte ${begin}, inside the tensor before it`);
+      throw refuse(`tensor ${shown(name)}: begins at byte ${begin}, inside the tensor before it`);
     if (begin > position)
-      throw refuse(`tensor ${name}: bytes ${position} to ${begin} before it are nobody's`);
+      throw refuse(`tensor ${shown(name)}: bytes ${position} to ${begin} before it are nobody's`);
     position = end;
   }
   if (position < dataBytes) throw refuse(`${dataBytes - position} bytes after the last tensor are nobody's`);
@@ -91,22 +91,23 @@ function parseObject(bytes: Uint8Array, refuse: Refuse): Record<string, unknown>
   }
   if (!isRecord(json) || !text.startsWith("{")) throw refuse("its header is not a JSON object");
   const repeated = repeatedKey(text);
-  if (repeated !== undefined) throw refuse(`tensor ${repeated}: the name stands twice in the header`);
+  if (repeated !== undefined) throw refuse(`tensor ${shown(repeated)}: the name stands twice in the header`);
   return json;
 }
 
 function checkEntry(name: string, entry: unknown, dataBytes: number, refuse: Refuse): TensorEntry {
-  const fault = (problem: string) => refuse(`tensor ${name}: ${problem}`);
+  const fault = (problem: string) => refuse(`tensor ${shown(name)}: ${problem}`);
   if (!isRecord(entry)) throw fault("its entry is not an object");
   const { dtype, shape, data_offsets: offsets, ...others } = entry;
   const unknown = Object.keys(others);
-  if (unknown.length > 0) throw fault(`unknown field ${unknown.join(", ")}`);
+  if (unknown.length > 0)
+    throw fault(`unknown field ${unknown.map(shown).join(", ").slice(0, LONGEST_SHOWN)}`);
   if (typeof dtype !== "string" || !isDtype(dtype)) {
-    throw fault(`dtype ${JSON.stringify(dtype)} is not among ${Object.keys(dtypes).join(", ")}`);
+    throw fault(`dtype ${brief(dtype)} is not among ${Object.keys(dtypes).join(", ")}`);
   }
-  if (!isCounts(shape)) throw fault(`shape ${JSON.stringify(shape)} is not a list of whole numbers from 0`);
+  if (!isCounts(shape)) throw fault(`shape ${brief(shape)} is not a list of whole numbers from 0`);
   if (!isCounts(offsets) || offsets.length !== 2 || offsets[0] > offsets[1]) {
-    throw fault(`data_offsets ${JSON.stringify(offsets)} are not [begin, end]`);
+    throw fault(`data_offsets ${brief(offsets)} are not [begin, end]`);
   }
   const [begin, end] = offsets;
   if (end > dataBytes) throw fault(`ends at byte ${end}, but the file holds ${dataBytes} bytes of tensors`);
@@ -115,6 +116,22 @@ function checkEntry(name: string, entry: unknown, dataBytes: number, refuse: Ref
     throw fault(`${dtype} ${showShape(shape)} takes ${expected} bytes, its data_offsets span ${end - begin}`);
   }
   return { dtype, shape, begin, end };
+}
+
+const LONGEST_SHOWN = 80;
+
+/** A name as it can stand in one line. */
+function shown(name: string): string {
+  const plain = /^[\w./-]+$/.test(name) && name.length <= LONGEST_SHOWN;
+  return plain ? name : JSON.stringify(name.slice(0, LONGEST_SHOWN));
+}
+
+/** A value of a header, which may be of any size and depth. */
+function brief(value: unknown): string {
+  if (Array.isArray(value) && value.some((entry) => typeof entry === "object")) return "of lists";
+  if (typeof value === "object" && value !== null && !Array.isArray(value)) return "of a table";
+  const text = JSON.stringify(Array.isArray(value) ? value.slice(0, 20) : value) ?? "undefined";
+  return text.length > LONGEST_SHOWN ? `${text.slice(0, LONGEST_SHOWN)}…` : text;
 }
 
 const isRecord = (value: unknown): value is Record<string, unknown> =>

@@ -1,9 +1,9 @@
 import { readdirSync } from "node:fs";
-import { readFile } from "node:fs/promises";
+import { open, readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { unknownName } from "../models/options.ts";
 import { UserError } from "../tensor/errors.ts";
-import { parseStudy, type Study } from "./study.ts";
+import { LONGEST_STUDY, parseStudy, type Study } from "./study.ts";
 
 const folder = new URL("../../studies/", import.meta.url);
 
@@ -33,9 +33,20 @@ export async function loadStudy(fileOrName: string): Promise<Study> {
   );
 }
 
+/** The text of a file; of one that is longer than any study, or never ends, only the beginning. */
 async function readText(path: string): Promise<string> {
   try {
-    return await readFile(path, "utf8");
+    const file = await open(path, "r");
+    try {
+      const bytes = Buffer.alloc(LONGEST_STUDY + 1);
+      let length = 0;
+      for (let read = -1; read !== 0 && length < bytes.length; length += read) {
+        read = (await file.read(bytes, length, bytes.length - length, null)).bytesRead;
+      }
+      return bytes.toString("utf8", 0, length);
+    } finally {
+      await file.close();
+    }
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     if (code === "ENOENT") throw new UserError(`${path}: no such study file`);

@@ -30,6 +30,9 @@ export interface Study {
   readonly variants: readonly Variant[];
 }
 
+/** Letters; longer than any study, short enough for whatever YAML can be made to do. */
+export const LONGEST_STUDY = 100_000;
+
 /** What a study's folder holds beside its variants. */
 const RESERVED = ["report", "results.json", "study.json"];
 
@@ -84,6 +87,9 @@ export function attentionOptionNames(): string[] {
 
 /** @param name of the file, for errors. @throws YamlError with line and column of every mistake. */
 export function parseStudy(text: string, name: string): Study {
+  if (text.length > LONGEST_STUDY) {
+    throw new UserError(`${name}: is longer than the ${LONGEST_STUDY} letters a study file may have`);
+  }
   const file = new YamlFile(name, text);
   const outer = check(studySchema, file.value);
   if ("problems" in outer) throw file.error(outer.problems);

@@ -39,7 +39,7 @@ export class YamlFile {
   /** @throws YamlError where the text is no YAML, or says a key twice. */
   constructor(name: string, text: string) {
     this.name = name;
-    this.#document = parseDocument(text, { lineCounter: this.#lines, prettyErrors: false });
+    this.#document = this.#parse(text);
     // What follows the first error mostly follows from it.
     const [first] = this.#document.errors;
     if (first) {
@@ -50,6 +50,15 @@ export class YamlFile {
       this.value = this.#document.toJS();
     } catch (error) {
       throw new YamlError(name, [{ path: [], message: (error as Error).message, line: 1, column: 1 }]);
+    }
+  }
+
+  #parse(text: string): Document.Parsed {
+    try {
+      return parseDocument(text, { lineCounter: this.#lines, prettyErrors: false });
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error; // of the stack
+      throw new YamlError(this.name, [{ path: [], message: "is nested too deeply", line: 1, column: 1 }]);
     }
   }
 

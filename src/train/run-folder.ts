@@ -2,6 +2,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { makeFolder, writeDurably } from "../files/durable.ts";
+import { parseJson } from "../files/json.ts";
 import { resnetSchema } from "../models/schema.ts";
 import { UserError } from "../tensor/errors.ts";
 import { epochRecordSchema } from "./metrics.ts";
@@ -104,15 +105,6 @@ export async function readRunFile(folder: string): Promise<RunFile | undefined> 
   throw new UserError(
     `${run}: is no record of a run (${problem}): choose another folder with --out, or remove this one`,
   );
-}
-
-/** Undefined for what is no JSON. */
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }
 
 export async function writeRunFile(folder: string, file: RunFile): Promise<void> {

@@ -15,17 +15,18 @@ export interface Ended {
 export interface Start {
   readonly cwd: string;
   /** Called with all that came on stderr so far. */
-  readonly onStderr?: (text: string, kill: (signal: NodeJS.Signals) => void) => void;
+  readonly onStderr?: (text: string, kill: (signal: NodeJS.Signals) => void, pid: number) => void;
   /** A program that starts node, with its arguments. */
   readonly through?: readonly string[];
+  readonly env?: NodeJS.ProcessEnv;
 }
 
 /** Runs the command line as people do, as a process of its own on dist/. */
-export function atento(args: readonly string[], { cwd, onStderr, through = [] }: Start): Promise<Ended> {
+export function atento(args: readonly string[], { cwd, onStderr, through = [], env }: Start): Promise<Ended> {
   const [program, ...rest] = [...through, process.execPath, main, ...args];
   const child = spawn(program, rest, {
     cwd,
-    env: { ...process.env, ATENTO_CACHE: join(cwd, "cache"), ATENTO_DEBUG: "", npm_command: "" },
+    env: { ...process.env, ATENTO_CACHE: join(cwd, "cache"), ATENTO_DEBUG: "", npm_command: "", ...env },
   });
   let [stdout, stderr] = ["", ""];
   child.stdout.on("data", (chunk) => {
@@ -33,7 +34,7 @@ export function atento(args: readonly string[], { cwd, onStderr, through = [] }:
   });
   child.stderr.on("data", (chunk) => {
     stderr += chunk;
-    onStderr?.(stderr, (signal) => child.kill(signal));
+    onStderr?.(stderr, (signal) => child.kill(signal), child.pid!);
   });
   return new Promise((resolve, reject) => {
     child.on("error", reject);

@@ -42,7 +42,7 @@ async function loadFolder(source: FolderSource, options: LoadOptions): Promise<D
   const { size, test = 0.2, seed = 0 } = source;
   const key: PackKey = { subject: JSON.stringify({ path, size, test, seed }), content: await files.stamp() };
   const packs = join(cacheFolder(options), "packs");
-  const cached = await readPack(packs, key);
+  const cached = await readPack(packs, key, options.onNote);
   if (cached) return cached;
 
   const pack = await packImages(files, source, { test, seed }, options);

@@ -127,9 +127,9 @@ describe("Loader", () => {
     [
       "throws",
       "import { parentPort } from 'node:worker_threads'; parentPort.on('message', () => { throw new Error('no memory'); });",
-      "no memory",
+      "its thread has died (no memory): run the same command again",
     ],
-    ["ends", "process.exit(3);", "its thread ended (exit code 3)"],
+    ["ends", "process.exit(3);", "its thread has died (exit code 3): run the same command again"],
   ])("a thread that %s rejects every request", async (_, program, message) => {
     const folder = await temporaryFolder();
     await writeTree(folder, { "worker.mjs": program });

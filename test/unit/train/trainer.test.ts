@@ -378,10 +378,7 @@ describe("what cannot be trained is refused in one line", () => {
     const damage: [(run: typeof known) => void, RegExp][] = [
       [(run) => delete run.settings, /\(settings: /],
       [(run) => delete run.settings.model.widths, /\(settings\.model\.widths: /],
-      [
-        (run) => run.settings.model.depths.push(3),
-        /\(settings\.model\.widths: 1 given for 2 depths\)/,
-      ],
+      [(run) => run.settings.model.depths.push(3), /\(settings\.model\.widths: 1 given for 2 depths\)/],
       [(run) => void (run.settings.model.depths = [1e9]), /\(settings\.model\.depths\.0: /],
       [(run) => void (run.settings.train.batch = "5"), /\(settings\.train\.batch: /],
       [(run) => void (run.settings.data.classes = null), /\(settings\.data\.classes: /],
