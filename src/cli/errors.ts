@@ -42,6 +42,9 @@ const MENDABLE = new Set(
 /** What the operating system refused, as a mistake that the user can mend; undefined for any other error. */
 function systemMistake(error: unknown): string | undefined {
   if (!(error instanceof Error)) return undefined;
+  if (error instanceof RangeError && /allocation failed|invalid .*array.* length/i.test(error.message)) {
+    return `the memory cannot be had (${error.message}): take a smaller batch or model, or free some memory`;
+  }
   const { code, path, syscall, errno } = error as NodeJS.ErrnoException;
   if (code === undefined || !syscall || !MENDABLE.has(code)) return undefined;
   const words = getSystemErrorMap().get(errno ?? 0)?.[1] ?? code;

@@ -1,4 +1,4 @@
-import { gibibytes } from "../engine/memory.ts";
+import { memory } from "../engine/memory.ts";
 import { counted, duration, percent, rate } from "../report/numbers.ts";
 import type { StudyProgress } from "../study/run.ts";
 import type { EpochRecord, EpochTiming, RunFigures, RunProgress, RunSettings } from "../train/types.ts";
@@ -133,7 +133,7 @@ const left = (ms: number) => (Number.isFinite(ms) && ms >= 0 ? `${duration(ms)} 
 function startText(start: Extract<RunProgress, { kind: "start" }>): string {
   const { epochs, stepsPerEpoch, resumedStep, bytes } = start;
   const from = resumedStep > 0 ? `goes on after step ${resumedStep}` : "starts";
-  return `${from}, ${counted(epochs, "epoch")} of ${counted(stepsPerEpoch, "step")}, ${gibibytes(bytes)} of memory`;
+  return `${from}, ${counted(epochs, "epoch")} of ${counted(stepsPerEpoch, "step")}, ${memory(bytes)} of memory`;
 }
 
 const stateOf = ({ loss, accuracy, imagesPerSecond }: Step) => [

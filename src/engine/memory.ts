@@ -74,10 +74,11 @@ function headroom(folder: string, { limit, usage, cached }: GroupFiles): number[
 export function expectMemory(what: string, bytes: number, available = availableBytes()): void {
   if (bytes <= available) return;
   throw new UserError(
-    `${what} needs ${gibibytes(bytes)} of memory, ${gibibytes(available)} can be had here: ` +
+    `${what} needs ${memory(bytes)} of memory, ${memory(available)} can be had here: ` +
       "take a smaller batch or model, or free some memory",
   );
 }
 
-/** `1.4 GiB`. */
-export const gibibytes = (bytes: number) => `${(bytes / 2 ** 30).toFixed(bytes < 2 ** 30 / 10 ? 2 : 1)} GiB`;
+/** `1.4 GiB`, `12 MiB`. */
+export const memory = (bytes: number) =>
+  bytes < 0.1 * 2 ** 30 ? `${Math.ceil(bytes / 2 ** 20)} MiB` : `${(bytes / 2 ** 30).toFixed(1)} GiB`;

@@ -7,6 +7,7 @@ import { reorder } from "../tensor/layout.ts";
 import { sizeOf, type Variable } from "../tensor/tensor.ts";
 import type { Addon, AddonArena, AddonProgram } from "./addon.ts";
 import type { Engine, Executable, SnapshotPlan, Store } from "./engine.ts";
+import { memory } from "./memory.ts";
 import { Queue } from "./queue.ts";
 
 /** Node hands out no larger piece of memory as one array. */
@@ -160,9 +161,8 @@ export class NativeStore implements Store {
 }
 
 function tooLarge(what: string, bytes: number): UserError {
-  const gibibytes = (bytes / 2 ** 30).toFixed(1);
   return new UserError(
-    `the model is too large for this machine: ${what} need ${gibibytes} GiB: take a smaller batch or model`,
+    `the model is too large for this machine: ${what} need ${memory(bytes)}: take a smaller batch or model`,
   );
 }
 

@@ -122,7 +122,7 @@ const batchSizes = ({ count }: Part, batch: number) =>
  */
 function needOf(who: string, variables: Variables) {
   const floats = variables.all().reduce((sum, { shape }) => sum + sizeOf(shape), 0);
-  expectMemory(who, 2 * 4 * floats);
+  expectMemory(`${who}: its variables alone`, 2 * 4 * floats);
   return (store: Store, programs: readonly Executable[]): number => {
     const inputs = Math.max(...programs.map(({ inputs }) => bytesOf([...inputs.values()])));
     const scratch = Math.max(...programs.map(({ scratchBytes }) => scratchBytes));

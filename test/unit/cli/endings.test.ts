@@ -43,6 +43,19 @@ describe("endingOf", () => {
     });
   });
 
+  it("takes memory that cannot be had for a mistake, too", () => {
+    const text = expect.stringMatching(
+      /^error: the memory cannot be had \(.*\): take a smaller batch or model/,
+    );
+    for (const bytes of [2 ** 46, 2 ** 60]) {
+      expect(endingOf(thrown(() => new Float32Array(new SharedArrayBuffer(bytes))))).toEqual({
+        code: 2,
+        text,
+      });
+    }
+    expect(endingOf(new RangeError("x must be below 3")).code).toBe(1);
+  });
+
   it("says nothing twice after commander", () => {
     expect(endingOf(new CommanderError(1, "commander.unknownOption", "x"))).toEqual({ code: 2 });
     expect(endingOf(new CommanderError(0, "commander.helpDisplayed", "x"))).toEqual({ code: 0 });
