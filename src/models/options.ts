@@ -2,6 +2,7 @@ import { z } from "zod";
 import { attentions } from "../attention/registry.ts";
 import type { Options } from "../attention/spec.ts";
 import { nearest } from "../files/nearest.ts";
+import { shorten } from "../files/shorten.ts";
 import { kerasBatchNorm, torchBatchNorm } from "../nn/layers.ts";
 import { UserError } from "../tensor/errors.ts";
 import type { ResNet, Stem } from "./resnet.ts";
@@ -75,7 +76,7 @@ function find<T>(what: string, name: string, table: Readonly<Record<string, T>>)
 export function unknownName(what: string, name: string, known: readonly string[]): UserError {
   const close = nearest(name, known);
   const hint = close ? `did you mean ${close}? ` : "";
-  return new UserError(`unknown ${what} "${name}": ${hint}There are ${known.join(", ")}`);
+  return new UserError(`unknown ${shorten(what)} "${shorten(name)}": ${hint}There are ${known.join(", ")}`);
 }
 
 /** Options of an attention module, defaults filled in. @throws UserError for an unknown module, option or value. */

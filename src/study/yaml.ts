@@ -16,14 +16,18 @@ export interface PlacedProblem extends Problem {
   readonly column: number;
 }
 
+const MOST_TOLD = 20;
+
 /** Mistakes in a YAML file, each with its place. */
 export class YamlError extends UserError {
   override name = "YamlError";
   readonly file: string;
   readonly problems: readonly PlacedProblem[];
 
-  constructor(file: string, problems: readonly PlacedProblem[]) {
-    super(problems.map(({ line, column, message }) => `${file}:${line}:${column}: ${message}`).join("\n"));
+  /** @param untold how many more there are. */
+  constructor(file: string, problems: readonly PlacedProblem[], untold = 0) {
+    const lines = problems.map(({ line, column, message }) => `${file}:${line}:${column}: ${message}`);
+    super([...lines, ...(untold > 0 ? [`${file}: and ${untold} more mistakes`] : [])].join("\n"));
     this.file = file;
     this.problems = problems;
   }
@@ -68,10 +72,12 @@ export class YamlFile {
 
   /** The error that tells these problems, in the order of the file. */
   error(problems: readonly Problem[]): YamlError {
-    const placed = problems.map((problem) => ({ ...problem, ...this.#at(this.#offset(problem)) }));
+    const told = problems.slice(0, MOST_TOLD);
+    const placed = told.map((problem) => ({ ...problem, ...this.#at(this.#offset(problem)) }));
     return new YamlError(
       this.name,
       placed.sort((a, b) => a.line - b.line || a.column - b.column),
+      problems.length - told.length,
     );
   }
 

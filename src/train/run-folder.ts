@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { z } from "zod";
 import { makeFolder, writeDurably } from "../files/durable.ts";
 import { parseJson } from "../files/json.ts";
+import { shorten } from "../files/shorten.ts";
 import { resnetSchema } from "../models/schema.ts";
 import { UserError } from "../tensor/errors.ts";
 import { epochRecordSchema } from "./metrics.ts";
@@ -101,7 +102,8 @@ export async function readRunFile(folder: string): Promise<RunFile | undefined> 
   const parsed = runFileSchema.safeParse(value);
   if (parsed.success) return parsed.data;
   const { path, message } = parsed.error.issues[0];
-  const problem = value === undefined ? "it is no JSON" : `${path.join(".") || "the file"}: ${message}`;
+  const problem =
+    value === undefined ? "it is no JSON" : shorten(`${path.join(".") || "the file"}: ${message}`);
   throw new UserError(
     `${run}: is no record of a run (${problem}): choose another folder with --out, or remove this one`,
   );

@@ -4,6 +4,7 @@ import { attentions } from "../attention/registry.ts";
 import type { Dataset, Normalization } from "../data/dataset.ts";
 import type { Engine, Store } from "../engine/engine.ts";
 import { writeDurably } from "../files/durable.ts";
+import { shorten } from "../files/shorten.ts";
 import { writeSafetensors } from "../formats/safetensors.ts";
 import { SafetensorsFile } from "../formats/sealed.ts";
 import { buildModel } from "../models/build.ts";
@@ -135,7 +136,7 @@ function readMetadata(file: string, metadata: Readonly<Record<string, string>>) 
   const parsed = metadataSchema.safeParse(Object.fromEntries(facts));
   if (parsed.success) return parsed.data;
   const { path, message } = parsed.error.issues[0];
-  throw new UserError(`${file}: metadata ${path.join(".")}: ${message}`);
+  throw new UserError(`${file}: metadata ${shorten(`${path.join(".")}: ${message}`)}`);
 }
 
 export interface EvaluateRequest {
