@@ -79,6 +79,7 @@ describe("atento study", () => {
       "accuracy.svg",
       "loss.png",
       "loss.svg",
+      "speed.md",
       "table.md",
     ]);
     expect(readFileSync(join(report, "table.md"), "utf8")).toMatch(/\| plain \|.*\n\| se \|/);
