@@ -4,6 +4,8 @@ export { loadDataset } from "./data/load.ts";
 export { type DataSource, sourceFromText } from "./data/registry.ts";
 export { createEngine, type EngineOptions } from "./engine/create.ts";
 export type { Engine } from "./engine/engine.ts";
+export { type Architecture, isLayerGraph } from "./models/architecture.ts";
+export type { LayerGraph } from "./models/layer-graph.ts";
 export { type ModelOptions, resolveModel } from "./models/options.ts";
 export type { ResNet } from "./models/resnet.ts";
 export { writeReport } from "./report/write.ts";

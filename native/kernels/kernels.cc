@@ -42,6 +42,7 @@ static const Kernel kernels[] = {
     {"max_pool2d_grad", 3, 12, max_pool2d_grad_plan, max_pool2d_grad_run},
     {"avg_pool2d", 2, 12, pool_plan, avg_pool2d_run},
     {"avg_pool2d_grad", 2, 12, avg_pool2d_grad_plan, avg_pool2d_grad_run},
+    {"pad2d", 2, 9, pad2d_plan, pad2d_run},
     {"mean_spatial", 2, 4, over_space_plan, mean_spatial_run},
     {"max_spatial", 2, 4, over_space_plan, max_spatial_run},
     {"mean_channel", 2, 4, over_channels_plan, mean_channel_run},

@@ -70,6 +70,31 @@ static void avg_pool2d_run(const Call& call, int, int piece) {
   }
 }
 
+// x → y: rows and columns of `value` added around x, or taken away where an offset is below 0; a piece an output row.
+// N C IH IW OH OW, first row and column of x in y, value
+static bool pad2d_plan(const double* p, Plan& plan) {
+  for (int i = 0; i < 6; ++i)
+    if (p[i] < 1) return false;
+  plan.lengths[0] = at(p, 0) * at(p, 1) * at(p, 2) * at(p, 3);
+  plan.lengths[1] = at(p, 0) * at(p, 1) * at(p, 4) * at(p, 5);
+  plan.pieces[0] = static_cast<int>(at(p, 0) * at(p, 4));
+  return true;
+}
+
+static void pad2d_run(const Call& call, int, int piece) {
+  const double* p = call.params;
+  const int64_t C = at(p, 1), IH = at(p, 2), IW = at(p, 3), OH = at(p, 4), OW = at(p, 5);
+  const int64_t ih = piece % OH - at(p, 6), left = at(p, 7);
+  const float value = static_cast<float>(p[8]);
+  const float* x = call.operands[0] + (piece / OH * IH + ih) * IW * C;
+  float* y = call.operands[1] + piece * OW * C;
+  for (int64_t ow = 0; ow < OW; ++ow, y += C) {
+    const int64_t iw = ow - left;
+    const bool inside = ih >= 0 && ih < IH && iw >= 0 && iw < IW;
+    for (int64_t c = 0; c < C; ++c) y[c] = inside ? x[iw * C + c] : value;
+  }
+}
+
 // dy → dx, a piece an image
 static bool avg_pool2d_grad_plan(const double* p, Plan& plan) {
   const PoolDims d = pool_dims(p);

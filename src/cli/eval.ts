@@ -4,7 +4,8 @@ import { dataSourceSchema } from "../data/schema.ts";
 import { grouped, percent } from "../report/numbers.ts";
 import { type Column, textTable } from "../report/text-table.ts";
 import { check, expectChecked } from "../study/issues.ts";
-import { evaluateRun, loadTrained } from "../train/trained.ts";
+import { UserError } from "../tensor/errors.ts";
+import { evaluateRun, loadTrained, type Trained } from "../train/trained.ts";
 import type { Evaluation } from "../train/types.ts";
 import {
   answer,
@@ -21,6 +22,13 @@ import { interruptible } from "./interrupt.ts";
 /** Images of a folder are brought to the size that the model was trained on. */
 function atSizeOf([height, width]: readonly [number, number], source: DataSource): DataSource {
   return source.source === "folder" ? { ...source, size: [height, width] } : source;
+}
+
+/** The data named on the command line, else those the model was trained on. */
+function sourceOf(path: string, { data }: Trained, named: string | undefined): DataSource {
+  if (named !== undefined) return sourceFromText(named);
+  if (data) return expectChecked(check(dataSourceSchema, data.source, ["data", "source"]));
+  throw new UserError(`${path}: does not say what it was trained on: name the data with --data`);
 }
 
 interface Options extends SharedOptions {
@@ -45,10 +53,7 @@ export function evalCommand(): Command {
   );
   return command.action(async (path: string, options: Options) => {
     const trained = await loadTrained(path);
-    const source =
-      options.data === undefined
-        ? expectChecked(check(dataSourceSchema, trained.data.source, ["data", "source"]))
-        : atSizeOf(trained.image, sourceFromText(options.data));
+    const source = atSizeOf(trained.image, sourceOf(path, trained, options.data));
     const show = display();
     const engine = engineFor(options, show);
     const { part, batch } = options;

@@ -1,8 +1,14 @@
 import { topologicalOrder } from "../autodiff/gradient.ts";
+import { kerasBatchNorm } from "../nn/layers.ts";
 import { Scope, type Variables } from "../nn/scope.ts";
 import { nodeOf } from "../ops/op.ts";
-import { input, type Shape, sizeOf, type Tensor } from "../tensor/tensor.ts";
-import { type ResNet, resnet } from "./resnet.ts";
+import { reshape } from "../ops/shape.ts";
+import { ShapeError } from "../tensor/errors.ts";
+import { input, type Shape, sameShape, showShape, sizeOf, type Tensor } from "../tensor/tensor.ts";
+import { type Architecture, isLayerGraph } from "./architecture.ts";
+import { IMAGES, type LayerGraph } from "./layer-graph.ts";
+import { resnet } from "./resnet.ts";
+import { buildLayer } from "./stock-layers.ts";
 
 export interface BuiltModel {
   /** [N,3,H,W], fed as `images`. */
@@ -21,17 +27,38 @@ export interface BuildOptions {
 
 /** The graph of a model for one batch size; variables are made at first and shared afterwards. */
 export function buildModel(
-  model: ResNet,
+  model: Architecture,
   variables: Variables,
   { batch, image, training }: BuildOptions,
 ): BuiltModel {
   const images = input("images", [batch, 3, ...image]);
   const nn = Scope.root(variables, {
     training,
-    batchNorm: model.batchNorm,
-    initialization: model.initialization,
+    ...(isLayerGraph(model)
+      ? { batchNorm: kerasBatchNorm, initialization: "keras" }
+      : { batchNorm: model.batchNorm, initialization: model.initialization }),
   });
-  return { images, logits: resnet(images, nn, model), nn };
+  const logits = isLayerGraph(model) ? layers(images, nn, model) : resnet(images, nn, model);
+  return { images, logits, nn };
+}
+
+/** x [N,3,H,W] → logits [N,classes], layer by layer under their names. @throws ShapeError naming the layer at fault. */
+function layers(x: Tensor, nn: Scope, { layers, output, classes }: LayerGraph): Tensor {
+  const outputs = new Map([[IMAGES, x]]);
+  for (const layer of layers) {
+    const inputs = layer.inputs.map((name) => outputs.get(name)!);
+    const { name, weightsOf = name } = layer;
+    outputs.set(
+      name,
+      nn.layer(name, () => buildLayer(layer, inputs, nn.scope(weightsOf))),
+    );
+  }
+  const logits = outputs.get(output)!;
+  if (!sameShape(logits.shape, [x.shape[0], classes, 1, 1])) {
+    const found = showShape(logits.shape);
+    throw new ShapeError("logits", `are ${found}, one of each of ${classes} classes is expected`, output);
+  }
+  return reshape(logits, [x.shape[0], classes]);
 }
 
 export interface LayerSummary {

@@ -39,18 +39,30 @@ export function norm(
   options: Partial<BatchNormOptions> & { gamma?: Initializer } = {},
 ): Tensor {
   return nn.layer(name, (own) => {
-    const { eps, momentum, gamma: gammaInitializer = ones } = { ...own.batchNorm, ...options };
+    const { gamma = ones, ...constants } = { ...own.batchNorm, ...options };
     const channels = [x.shape[1]];
-    const gamma = own.parameter("weight", channels, gammaInitializer);
-    const beta = own.parameter("bias", channels, zeros);
-    const mean = own.statistic("running_mean", channels, zeros);
-    const variance = own.statistic("running_var", channels, ones);
-    if (!own.training) return batchNormInference(x, { mean, variance }, gamma, beta, eps);
-    const statistics = batchStatistics(x);
-    const count = x.shape[0] * x.shape[2] * x.shape[3];
-    own.effect(apply(updateRunningOp, [mean, variance, statistics], { momentum, count }));
-    return batchNorm(x, statistics, gamma, beta, eps);
+    return normalize(x, own, {
+      ...constants,
+      gamma: own.parameter("weight", channels, gamma),
+      beta: own.parameter("bias", channels, zeros),
+    });
   });
+}
+
+/** γ and β [C] of a batch normalisation whose running statistics are in `nn`. x [N,C,H,W] → same. */
+export function normalize(
+  x: Tensor,
+  nn: Scope,
+  { eps, momentum, gamma, beta }: BatchNormOptions & { readonly gamma: Tensor; readonly beta: Tensor },
+): Tensor {
+  const channels = [x.shape[1]];
+  const mean = nn.statistic("running_mean", channels, zeros);
+  const variance = nn.statistic("running_var", channels, ones);
+  if (!nn.training) return batchNormInference(x, { mean, variance }, gamma, beta, eps);
+  const statistics = batchStatistics(x);
+  const count = x.shape[0] * x.shape[2] * x.shape[3];
+  nn.effect(apply(updateRunningOp, [mean, variance, statistics], { momentum, count }));
+  return batchNorm(x, statistics, gamma, beta, eps);
 }
 
 /** Dense layer x·Wᵀ + b. x [N,I] → [N,units]. */

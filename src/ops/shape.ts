@@ -1,6 +1,7 @@
 import { ShapeError } from "../tensor/errors.ts";
 import { physicalStrides, sameMemoryOrder } from "../tensor/layout.ts";
 import { type Shape, showShape, sizeOf, type Tensor } from "../tensor/tensor.ts";
+import { expandedStrides, forEachBroadcast } from "./broadcast.ts";
 import { apply, defineOp, expectRank, type Op } from "./op.ts";
 
 /** One value everywhere. → [shape]. */
@@ -31,14 +32,43 @@ export const reshapeOp: Op<{ shape: Shape }> = defineOp({
     sameMemoryOrder(x, output) ? { alias: 0 } : { kernel: "reshape", params: logicalWalk(x, output) },
 });
 
-/** For each tensor four logical extents, then four physical strides. */
-function logicalWalk(...tensors: Tensor[]): number[] {
-  const pad = (values: readonly number[], fill: number) => [
-    ...new Array(4 - values.length).fill(fill),
-    ...values,
-  ];
-  return tensors.flatMap((x) => [...pad(x.shape, 1), ...pad(physicalStrides(x), 0)]);
+/** Four extents, then four strides. */
+function walk(extents: readonly number[], strides: readonly number[]): number[] {
+  const missing = 4 - extents.length;
+  return [...new Array(missing).fill(1), ...extents, ...new Array(missing).fill(0), ...strides];
 }
+
+/** Each tensor in logical order, by physical strides. */
+const logicalWalk = (...tensors: Tensor[]) => tensors.flatMap((x) => walk(x.shape, physicalStrides(x)));
+
+/** Axes in another order: axis k of the output is axis `order[k]` of x. At most 4 of them. */
+export const permuteOp: Op<{ order: readonly number[] }> = defineOp({
+  name: "permute",
+  shape: ([x], { order }) => {
+    if (order.length > 4 || [...order].sort().join() !== [...x.keys()].join()) {
+      throw new ShapeError("permute", `[${order}] is no order of the axes of x ${showShape(x)}`);
+    }
+    return order.map((axis) => x[axis]);
+  },
+  layout: "activation",
+  vjp: (dy, { attrs: { order } }) => [
+    permute(
+      dy,
+      [...order.keys()].map((axis) => order.indexOf(axis)),
+    ),
+  ],
+  reference: ({ inputs: [x], shapes: [xs], attrs: { order }, output, outputShape }) => {
+    const strides = expandedStrides(xs, xs);
+    forEachBroadcast(outputShape, [order.map((axis) => strides[axis])], (at, [from]) => {
+      output[at] = x[from];
+    });
+  },
+  native: ({ inputs: [x], attrs: { order }, output }) => {
+    const strides = physicalStrides(x);
+    const turned = order.map((axis) => strides[axis]);
+    return { kernel: "reshape", params: [...walk(output.shape, turned), ...logicalWalk(output)] };
+  },
+});
 
 /** a and b one after the other along the channels. [N,A,H,W], [N,B,H,W] → [N,A+B,H,W]. */
 export const concatOp = defineOp<null>({
@@ -98,6 +128,48 @@ export const sliceChannelsOp = defineOp<{ start: number; count: number }>({
   }),
 });
 
+/** Rows and columns on each side of a map; below 0 they are taken away. */
+export interface Margins {
+  readonly top: number;
+  readonly bottom: number;
+  readonly left: number;
+  readonly right: number;
+}
+
+/** x with `value` around it. [N,C,H,W] → [N,C,top+H+bottom,left+W+right]. */
+export const pad2dOp: Op<Margins & { value: number }> = defineOp({
+  name: "pad2d",
+  shape: ([x], { top, bottom, left, right }) => {
+    expectRank("pad2d", "x", x, 4);
+    const [height, width] = [top + x[2] + bottom, left + x[3] + right];
+    if (!Number.isInteger(height) || !Number.isInteger(width) || height < 1 || width < 1) {
+      throw new ShapeError(
+        "pad2d",
+        `margins ${[top, bottom, left, right]} leave nothing of x ${showShape(x)}`,
+      );
+    }
+    return [x[0], x[1], height, width];
+  },
+  layout: "activation",
+  vjp: (dy, { attrs: { top, bottom, left, right } }) => [
+    pad2d(dy, { top: -top, bottom: -bottom, left: -left, right: -right }),
+  ],
+  reference: ({ inputs: [x], shapes: [[, , h, w]], attrs: { top, left, value }, output, outputShape }) => {
+    const [, , height, width] = outputShape;
+    for (let at = 0; at < output.length; at++) {
+      const column = (at % width) - left;
+      const row = (Math.floor(at / width) % height) - top;
+      const map = Math.floor(at / (width * height));
+      const inside = row >= 0 && row < h && column >= 0 && column < w;
+      output[at] = inside ? x[(map * h + row) * w + column] : value;
+    }
+  },
+  native: ({ inputs: [x], attrs: { top, left, value }, output }) => ({
+    kernel: "pad2d",
+    params: [...x.shape, output.shape[2], output.shape[3], top, left, value],
+  }),
+});
+
 /** Row `index` of x [R,C] → [C]. */
 export const rowOp = defineOp<{ index: number }>({
   name: "row",
@@ -118,7 +190,9 @@ export const rowOp = defineOp<{ index: number }>({
 
 export const constant = (shape: Shape, value: number) => apply(constantOp, [], { shape, value });
 export const reshape = (x: Tensor, shape: Shape) => apply(reshapeOp, [x], { shape });
+export const permute = (x: Tensor, order: readonly number[]) => apply(permuteOp, [x], { order });
 export const concat = (a: Tensor, b: Tensor) => apply(concatOp, [a, b], null);
+export const pad2d = (x: Tensor, margins: Margins, value = 0) => apply(pad2dOp, [x], { ...margins, value });
 export const row = (x: Tensor, index: number) => apply(rowOp, [x], { index });
 export const sliceChannels = (x: Tensor, start: number, count: number) =>
   apply(sliceChannelsOp, [x], { start, count });

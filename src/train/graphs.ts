@@ -1,5 +1,6 @@
 import { gradient } from "../autodiff/gradient.ts";
 import type { Graph } from "../compile/graph.ts";
+import type { Architecture } from "../models/architecture.ts";
 import { type BuildOptions, buildModel } from "../models/build.ts";
 import type { ResNet } from "../models/resnet.ts";
 import type { Variables } from "../nn/scope.ts";
@@ -34,7 +35,7 @@ export function trainingGraph(
 }
 
 /** One evaluated batch: feeds `images`, `labels`; outputs `loss` [1] (mean, no smoothing) and `logits`. */
-export function evaluationGraph(model: ResNet, variables: Variables, batch: Batch): Graph {
+export function evaluationGraph(model: Architecture, variables: Variables, batch: Batch): Graph {
   const { logits } = buildModel(model, variables, { ...batch, training: false });
   return { outputs: { loss: crossEntropy(logits, input("labels", [batch.batch])), logits }, effects: [] };
 }

@@ -5,12 +5,11 @@ import type { Dataset, Normalization } from "../data/dataset.ts";
 import type { Engine, Store } from "../engine/engine.ts";
 import { writeDurably } from "../files/durable.ts";
 import { shorten } from "../files/shorten.ts";
-import { writeSafetensors } from "../formats/safetensors.ts";
+import { type NewTensor, writeSafetensors } from "../formats/safetensors.ts";
 import { SafetensorsFile } from "../formats/sealed.ts";
+import { type Architecture, architectureSchema, isLayerGraph } from "../models/architecture.ts";
 import { buildModel } from "../models/build.ts";
 import { unknownName } from "../models/options.ts";
-import type { ResNet } from "../models/resnet.ts";
-import { resnetSchema } from "../models/schema.ts";
 import { Variables } from "../nn/scope.ts";
 import { UserError } from "../tensor/errors.ts";
 import type { Variable } from "../tensor/tensor.ts";
@@ -26,26 +25,30 @@ const triple = z.tuple([z.number(), z.number(), z.number()]);
 
 /** What model.safetensors says about itself beside the tensors, each value as JSON. */
 const metadataSchema = z.object({
-  architecture: resnetSchema,
+  architecture: architectureSchema,
   classes: z.array(z.string()),
   normalization: z.strictObject({ mean: triple, std: triple }),
   image: imageSchema,
-  data: runDataSchema,
+  data: runDataSchema.optional(),
   variant: z.string(),
-  seed: z.number(),
+  seed: z.number().optional(),
+  assumed: z.array(z.enum(["classes", "normalization"])).optional(),
 });
 
 /** A trained model, and what is needed to use it. */
 export interface Trained {
-  readonly model: ResNet;
+  readonly model: Architecture;
   readonly classes: readonly string[];
   readonly normalization: Normalization;
   /** [height, width]. */
   readonly image: readonly [number, number];
-  /** What it was trained on. */
-  readonly data: RunData;
+  /** What it was trained on, where that is known. */
+  readonly data?: RunData;
   readonly variant: string;
-  readonly seed: number;
+  /** Of a run of ours. */
+  readonly seed?: number;
+  /** What the file it came from does not say. */
+  readonly assumed?: readonly ("classes" | "normalization")[];
   /** Parameters and running statistics by their torchvision names. */
   readonly weights: Weights;
 }
@@ -62,14 +65,35 @@ export async function saveTrained(
   normalization: Normalization,
 ): Promise<void> {
   const { classes, image } = data;
-  const facts = { architecture: model, classes, normalization, image, data, variant, seed, atento: version };
-  const metadata = Object.fromEntries(
-    Object.entries(facts).map(([key, value]) => [key, JSON.stringify(value)]),
+  const tensors = tensorsOf(store, keptVariables(store.variables.values()));
+  await writeModelFile(path, { model, classes, normalization, image, data, variant, seed }, tensors);
+}
+
+/** Writes a trained model, wherever it came from, as model.safetensors. */
+export async function writeTrained(path: string, { weights, ...facts }: Trained): Promise<void> {
+  const tensors = variablesOf(facts).map(
+    ({ name, shape }) => [name, { shape, values: weights.get(name)! }] as const,
   );
-  await writeDurably(
-    path,
-    writeSafetensors(tensorsOf(store, keptVariables(store.variables.values())), metadata),
+  await writeModelFile(path, facts, new Map(tensors));
+}
+
+async function writeModelFile(
+  path: string,
+  { model, ...facts }: Omit<Trained, "weights">,
+  tensors: ReadonlyMap<string, NewTensor>,
+): Promise<void> {
+  const entries = Object.entries({ architecture: model, ...facts, atento: version });
+  const metadata = entries.flatMap(([key, value]) =>
+    value === undefined ? [] : [[key, JSON.stringify(value)]],
   );
+  await writeDurably(path, writeSafetensors(tensors, Object.fromEntries(metadata)));
+}
+
+/** Parameters and running statistics of a model. @throws ShapeError when its layers do not fit together. */
+export function variablesOf({ model, image }: Pick<Trained, "model" | "image">): Variable[] {
+  const variables = new Variables(0);
+  buildModel(model, variables, { batch: 1, image, training: false });
+  return variables.all();
 }
 
 /**
@@ -84,7 +108,7 @@ export async function loadTrained(path: string): Promise<Trained> {
 async function readTrained(opened: SafetensorsFile): Promise<Trained> {
   const { path: file, header } = opened;
   const { architecture: model, ...facts } = readMetadata(file, header.metadata);
-  const { name } = model.attention;
+  const name = isLayerGraph(model) ? "none" : model.attention.name;
   if (name !== "none" && !attentions.has(name)) {
     throw new UserError(`${file}: ${unknownName("attention", name, ["none", ...attentions.keys()]).message}`);
   }
@@ -93,13 +117,17 @@ async function readTrained(opened: SafetensorsFile): Promise<Trained> {
       `${file}: its architecture has ${model.classes} classes, ${facts.classes.length} are named`,
     );
   }
-  const variables = new Variables(0);
-  buildModel(model, variables, { batch: 1, image: facts.image, training: false });
-  return {
-    ...facts,
-    model,
-    weights: await readWeights(opened, variables.all()),
-  };
+  const variables = inFile(file, () => variablesOf({ model, image: facts.image }));
+  return { ...facts, model, weights: await readWeights(opened, variables) };
+}
+
+/** Layers of a file that do not fit together are a mistake of the file. */
+function inFile<T>(file: string, build: () => T): T {
+  try {
+    return build();
+  } catch (error) {
+    throw error instanceof UserError ? new UserError(`${file}: ${error.message}`) : error;
+  }
 }
 
 async function modelFile(path: string): Promise<string> {
@@ -156,15 +184,21 @@ export interface EvaluateRequest {
  * @throws UserError as loadTrained, and when the data do not fit or the part asked for is empty.
  */
 export async function evaluateRun(request: EvaluateRequest): Promise<Evaluation> {
-  const { path, dataset, engine, part: name = "test", batch = 64, signal, onProgress } = request;
-  const { model, classes, image, normalization, data, weights } = await loadTrained(path);
+  return evaluateTrained(await loadTrained(request.path), request);
+}
+
+/** The same of a model that is loaded; the path is for errors. */
+export async function evaluateTrained(
+  { model, classes, image, normalization, data, weights }: Trained,
+  { path, dataset, engine, part: name = "test", batch = 64, signal, onProgress }: EvaluateRequest,
+): Promise<Evaluation> {
   expectData(path, { classes, image }, dataset);
-  if (name !== "test" && dataset.fingerprint !== data.fingerprint) {
+  if (name !== "test" && dataset.fingerprint !== data?.fingerprint) {
     throw new UserError(
       `${path}: which images served for ${name} is known only of the data it was trained on`,
     );
   }
-  const part = partsOf(name === "test" ? { validation: 0 } : data, dataset)[name];
+  const part = partsOf(name === "test" || !data ? { validation: 0 } : data, dataset)[name];
   if (!part) throw new UserError(`${path}: nothing was held back to validate: evaluate on test or train`);
   const variables = new Variables(0);
   buildModel(model, variables, { batch, image, training: false });

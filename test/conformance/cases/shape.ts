@@ -1,5 +1,14 @@
 import { stackOp } from "../../../src/ops/batch-norm.ts";
-import { concatOp, constantOp, reshapeOp, rowOp, sliceChannelsOp } from "../../../src/ops/shape.ts";
+import {
+  concatOp,
+  constantOp,
+  type Margins,
+  pad2dOp,
+  permuteOp,
+  reshapeOp,
+  rowOp,
+  sliceChannelsOp,
+} from "../../../src/ops/shape.ts";
 import type { Shape } from "../../../src/tensor/tensor.ts";
 import { kernel, opCase, opCases, operand } from "./types.ts";
 
@@ -78,6 +87,25 @@ const largeConcatenations: readonly (readonly [Shape, Shape])[] = [
   ],
 ];
 
+const orders: readonly (readonly number[])[] = [
+  [0, 1, 2, 3],
+  [0, 2, 3, 1],
+  [0, 3, 1, 2],
+  [3, 2, 1, 0],
+  [1, 0, 3, 2],
+];
+
+const around = (top: number, bottom: number, left: number, right: number): Margins => ({
+  ...{ top, bottom, left, right },
+});
+const margins = [
+  { ...around(0, 0, 0, 0), value: 0 },
+  { ...around(1, 1, 1, 1), value: 0 },
+  { ...around(0, 1, 2, 0), value: 1.25 },
+  { ...around(-1, 0, 0, -2), value: 0 },
+  { ...around(-1, 2, 1, -3), value: -0.5 },
+];
+
 const copies = { infinities: true } as const;
 
 export const shapeOps = [
@@ -102,6 +130,38 @@ export const shapeOps = [
     ],
     refusals: [
       { shapes: [[3, 5, 4, 7]], attrs: { shape: [3, 141] }, says: ["[3,5,4,7]", "420", "[3,141]", "423"] },
+    ],
+    ...copies,
+  }),
+  opCases({
+    op: permuteOp,
+    cases: [
+      ...orders.map((order) => opCase([operand([3, 5, 4, 7])], { order }, [0])),
+      opCase([operand([3, 17])], { order: [1, 0] }, [0]),
+      opCase([kernel([6, 5, 2, 3])], { order: [2, 3, 1, 0] }),
+      opCase([operand([3, 67, 23, 19])], { order: [0, 3, 1, 2] }, [], true),
+    ],
+    refusals: [
+      { shapes: [[3, 5, 4, 7]], attrs: { order: [0, 1, 2, 2] }, says: ["[0,1,2,2]", "[3,5,4,7]"] },
+      { shapes: [[3, 5]], attrs: { order: [0, 1, 2] }, says: ["[0,1,2]", "[3,5]"] },
+    ],
+    ...copies,
+  }),
+  opCases({
+    op: pad2dOp,
+    cases: [
+      ...margins.map((at) => opCase([operand([3, 5, 4, 7])], at, [0])),
+      opCase([operand([1, 17, 1, 1])], { ...around(1, 2, 0, 1), value: -3.5 }, [0]),
+      opCase([operand([3, 67, 23, 19])], { ...around(3, 2, 3, 2), value: 0 }, [], true),
+    ],
+    refusals: [
+      { shapes: [[3, 5]], attrs: { ...around(1, 1, 1, 1), value: 0 }, says: ["4 dimensions", "[3,5]"] },
+      {
+        shapes: [[3, 5, 4, 7]],
+        attrs: { ...around(-2, -2, 0, 0), value: 0 },
+        says: ["-2,-2,0,0", "[3,5,4,7]"],
+      },
+      { shapes: [[3, 5, 4, 7]], attrs: { ...around(0.5, 0, 0, 0), value: 0 }, says: ["0.5,0,0,0"] },
     ],
     ...copies,
   }),
