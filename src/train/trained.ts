@@ -24,7 +24,7 @@ import { readWeights, tensorsOf, type Weights, writeWeights } from "./weights.ts
 const triple = z.tuple([z.number(), z.number(), z.number()]);
 
 /** What model.safetensors says about itself beside the tensors, each value as JSON. */
-const metadataSchema = z.object({
+export const trainedFactsSchema = z.object({
   architecture: architectureSchema,
   classes: z.array(z.string()),
   normalization: z.strictObject({ mean: triple, std: triple }),
@@ -161,7 +161,7 @@ function readMetadata(file: string, metadata: Readonly<Record<string, string>>) 
       return []; // words of somebody else; what is needed will be missed below
     }
   });
-  const parsed = metadataSchema.safeParse(Object.fromEntries(facts));
+  const parsed = trainedFactsSchema.safeParse(Object.fromEntries(facts));
   if (parsed.success) return parsed.data;
   const { path, message } = parsed.error.issues[0];
   throw new UserError(`${file}: metadata ${shorten(`${path.join(".")}: ${message}`)}`);

@@ -1,0 +1,98 @@
+import { writeDurably } from "../../files/durable.ts";
+import { type NewDataset, type NewGroup, writeHdf5 } from "../../formats/hdf5-write.ts";
+import type { Trained } from "../../train/trained.ts";
+import { kerasLayers, modelConfig } from "./describe.ts";
+import { OURS } from "./read.ts";
+import { layersOf } from "./trace.ts";
+import { type Holder, holdersOf, type Slot, toKeras } from "./weights.ts";
+
+/** The Keras whose layout is written: its files are read by all later ones. */
+const LAYOUT = { keras_version: "2.15.0", backend: "tensorflow" };
+
+export interface KerasOptions {
+  /** Leaves the architecture out: what `load_weights` takes. */
+  readonly weightsOnly: boolean;
+}
+
+/**
+ * Writes a trained model as .h5 in the layout of tf.keras 2, which `load_model` (or `load_weights`) of tf.keras 2 and
+ * of Keras 3 reads: stock layers only, images channels last, a softmax at the end.
+ * @throws UserError naming what has no stock layer in Keras, or why the file cannot be written.
+ */
+export async function writeKeras(
+  trained: Trained,
+  path: string,
+  { weightsOnly }: KerasOptions,
+): Promise<void> {
+  const { model, weights } = layersOf(trained);
+  const layers = kerasLayers(model, trained.image);
+  const holders = new Map(holdersOf(model, trained.image).map((holder) => [holder.layer.name, holder]));
+  const kept = weightsGroup(
+    layers.map(({ name }) => [name, holders.get(name)] as const),
+    (slot) => ({ shape: slot.kerasShape, values: toKeras(slot, weights.get(slot.name)!) }),
+  );
+  const { weights: _, ...facts } = trained;
+  const { model: architecture, ...rest } = facts;
+  const root: NewGroup = weightsOnly
+    ? kept
+    : {
+        attributes: {
+          ...LAYOUT,
+          model_config: JSON.stringify(modelConfig(nameOf(trained), layers)),
+          training_config: JSON.stringify(trainingConfig),
+          [OURS]: JSON.stringify({ architecture, ...rest }),
+        },
+        groups: new Map([["model_weights", kept]]),
+      };
+  await writeDurably(path, await writeHdf5(root));
+}
+
+/** Keras' names begin with a letter or digit and have no blanks. */
+const nameOf = ({ variant }: Trained) =>
+  variant.replaceAll(/[^A-Za-z0-9_]/g, "_").replace(/^_*/, "") || "model";
+
+/** What `fit` does unless it is told otherwise. */
+const trainingConfig = {
+  loss: "sparse_categorical_crossentropy",
+  metrics: ["accuracy"],
+  weighted_metrics: null,
+  loss_weights: null,
+  optimizer_config: {
+    class_name: "Adam",
+    config: { name: "Adam", learning_rate: 0.001, beta_1: 0.9, beta_2: 0.999, epsilon: 1e-7, amsgrad: false },
+  },
+};
+
+/** All layers by name, each with its weights: first what is trained, then what is not. */
+function weightsGroup(
+  layers: readonly (readonly [string, Holder | undefined])[],
+  values: (slot: Slot) => NewDataset,
+): NewGroup {
+  const groups = layers.map(([name, holder]): [string, NewGroup] => {
+    const paths = (holder?.slots ?? []).map((slot) => [`${name}/${slot.keras}:0`, slot] as const);
+    return [
+      name,
+      {
+        attributes: { weight_names: paths.map(([path]) => path) },
+        datasets: new Map(
+          paths.map(([path, slot]) => [
+            path,
+            {
+              shape: slot.kerasShape,
+              get values() {
+                return values(slot).values;
+              },
+            },
+          ]),
+        ),
+      },
+    ];
+  });
+  return {
+    attributes: { ...LAYOUT, layer_names: layers.map(([name]) => name) },
+    groups: new Map([
+      ...groups.sort(([a], [b]) => (a < b ? -1 : 1)),
+      ["top_level_model_weights", { attributes: { weight_names: [] } }],
+    ]),
+  };
+}

@@ -1,0 +1,72 @@
+import type { Engine } from "../../src/engine/engine.ts";
+import { buildModel } from "../../src/models/build.ts";
+import { type ModelOptions, resolveModel } from "../../src/models/options.ts";
+import { Variables } from "../../src/nn/scope.ts";
+import { Random } from "../../src/random/random.ts";
+import { sizeOf } from "../../src/tensor/tensor.ts";
+import { type Trained, variablesOf } from "../../src/train/trained.ts";
+import { writeWeights } from "../../src/train/weights.ts";
+
+/** A model as if it had been trained: random weights, running statistics among them. */
+export function madeUp(options: ModelOptions, image: readonly [number, number] = [16, 16]): Trained {
+  const model = resolveModel(
+    { name: "resnet14", depths: [2, 1], widths: [4, 6], strides: [1, 2], expansion: 2, ...options },
+    5,
+  );
+  const random = new Random("made up", JSON.stringify(model));
+  const weights = new Map(
+    variablesOf({ model, image }).map(({ name, shape, initialize }) => {
+      const values = new Float32Array(sizeOf(shape));
+      initialize(values);
+      if (shape.length === 1) for (let i = 0; i < values.length; i++) values[i] += 0.3 * random.next();
+      return [name, values];
+    }),
+  );
+  return {
+    model,
+    classes: ["cat", "dog", "bird", "frog", "ship"],
+    normalization: { mean: [0.5, 0.4, 0.3], std: [0.2, 0.25, 0.3] },
+    image,
+    variant: "made-up",
+    seed: 1,
+    weights,
+  };
+}
+
+/** Logits [N,classes] of images [N,3,H,W]. */
+export async function logitsOf(
+  { model, image, weights }: Trained,
+  images: Float32Array,
+  engine: Engine,
+): Promise<Float32Array> {
+  const variables = new Variables(0);
+  const batch = images.length / (3 * image[0] * image[1]);
+  const { logits } = buildModel(model, variables, { batch, image, training: false });
+  const store = engine.open(variables.all());
+  try {
+    writeWeights(store, weights);
+    const outputs = await store.compile({ outputs: { logits }, effects: [] }).run({ images });
+    return Float32Array.from(outputs["logits"]);
+  } finally {
+    store.close();
+  }
+}
+
+/** Softmax of each row. */
+export function probabilitiesOf(logits: ArrayLike<number>, classes: number): number[] {
+  const rows = Array.from({ length: logits.length / classes }, (_, n) =>
+    Array.from({ length: classes }, (_, k) => logits[n * classes + k]),
+  );
+  return rows.flatMap((row) => {
+    const top = Math.max(...row);
+    const powers = row.map((x) => Math.exp(x - top));
+    const sum = powers.reduce((a, b) => a + b);
+    return powers.map((x) => x / sum);
+  });
+}
+
+export const largestDifference = (a: ArrayLike<number>, b: ArrayLike<number>): number =>
+  Array.from(a).reduce(
+    (most, x, i) => Math.max(most, Number.isNaN(x - b[i]) ? Infinity : Math.abs(x - b[i])),
+    0,
+  );

@@ -1,0 +1,135 @@
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, test } from "vitest";
+import { createEngine } from "../../../src/engine/create.ts";
+import { readKeras, readKerasWeights } from "../../../src/exchange/keras/read.ts";
+import { writeKeras } from "../../../src/exchange/keras/write.ts";
+import { openHdf5 } from "../../../src/formats/hdf5.ts";
+import { floatsOf, readSafetensors } from "../../../src/formats/safetensors.ts";
+import { isLayerGraph } from "../../../src/models/architecture.ts";
+import type { ModelOptions } from "../../../src/models/options.ts";
+import { Random } from "../../../src/random/random.ts";
+import { sharedFolder } from "../../support/shared.ts";
+import { largestDifference, logitsOf, madeUp, probabilitiesOf } from "../../support/trained.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "atento-keras-"));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+const at = (name: string) => join(folder, name);
+const engine = createEngine({});
+
+const golden = sharedFolder("golden");
+const tensorsOf = (path: string) => {
+  const { tensors } = readSafetensors(readFileSync(`${golden.path}/${path}`));
+  return (name: string) => floatsOf(tensors.get(name)!);
+};
+
+function expectedOf(name: string): number[] {
+  return probabilitiesOf(tensorsOf(`${name}/expect.safetensors`)("eval.logits"), 10);
+}
+
+describe.skipIf(golden.absence)("files that Keras wrote", () => {
+  test.each(["plain", "se", "cbam", "se-study"].flatMap((name) => [`${name}.keras2`, `${name}.keras3`]))(
+    "%s.h5 gives the case's probabilities",
+    async (file) => {
+      const [name] = file.split(".");
+      const trained = await readKeras(`${golden.path}/keras/${file}.h5`);
+      const logits = await logitsOf(trained, tensorsOf(`${name}/batch.safetensors`)("images"), engine);
+      expect(largestDifference(probabilitiesOf(logits, 10), expectedOf(name))).toBeLessThan(1e-5);
+      expect(trained.assumed).toEqual(["classes", "normalization"]);
+      expect(isLayerGraph(trained.model)).toBe(true);
+    },
+  );
+
+  test("a model trained by Keras, its optimiser beside, gives Keras' probabilities", async () => {
+    const trained = await readKeras(`${golden.path}/keras/se-trained.keras2.h5`);
+    const logits = await logitsOf(trained, tensorsOf("se/batch.safetensors")("images"), engine);
+    const expected = tensorsOf("keras/se-trained.safetensors")("probabilities");
+    expect(largestDifference(probabilitiesOf(logits, 10), expected)).toBeLessThan(1e-5);
+  });
+
+  test.each([
+    ["plain", "plain.keras2-weights.h5", "plain.keras3.h5"],
+    ["plain", "plain.keras3.weights.h5", "plain.keras2.h5"],
+    ["cbam", "cbam.keras2-weights.h5", "cbam.keras3.h5"],
+    ["cbam", "cbam.keras3.weights.h5", "cbam.keras2.h5"],
+  ])("weights only: %s of %s into the model of %s", async (name, weights, whole) => {
+    const into = await readKeras(`${golden.path}/keras/${whole}`);
+    const empty = { ...into, weights: new Map([...into.weights].map(([key, x]) => [key, x.map(() => 0)])) };
+    const trained = await readKerasWeights(`${golden.path}/keras/${weights}`, empty);
+    const logits = await logitsOf(trained, tensorsOf(`${name}/batch.safetensors`)("images"), engine);
+    expect(largestDifference(probabilitiesOf(logits, 10), expectedOf(name))).toBeLessThan(1e-5);
+  });
+});
+
+const variants: readonly (readonly [string, ModelOptions])[] = [
+  ["plain", {}],
+  ["the study's stem", { stem: "study", strides: [1, 1], attention: "se", placement: "identity" }],
+  ["ImageNet's stem", { stem: "imagenet" }],
+  ["basic blocks", { name: "resnet18", expansion: 1 }],
+  ["SE", { attention: "se", attentionOptions: { reduction: 4 } }],
+  ["SE without bias", { attention: "se", attentionOptions: { reduction: 4, bias: false } }],
+  ["CBAM", { attention: "cbam", attentionOptions: { reduction: 4 } }],
+  ["CBAM, official", { attention: "cbam", attentionOptions: { reduction: 4, convention: "official" } }],
+  ["ECA", { attention: "eca" }],
+];
+
+const images = Float32Array.from({ length: 4 * 3 * 16 * 16 }, (_, i) => new Random("images", i).normal());
+
+describe("files of ours", () => {
+  test.each(variants)(
+    "%s: comes back as the same model, and as layers with the same logits",
+    async (title, options) => {
+      const trained = madeUp(options);
+      const path = at(`${title}.h5`);
+      await writeKeras(trained, path, { weightsOnly: false });
+      expect(await readKeras(path)).toEqual(trained);
+      const logits = await logitsOf(trained, images, engine);
+      const layers = await readKeras(path, {}, { asLayers: true });
+      expect(isLayerGraph(layers.model)).toBe(true);
+      expect(largestDifference(await logitsOf(layers, images, engine), logits)).toBeLessThan(1e-5);
+      const weightsPath = at(`${title}.weights.h5`);
+      await writeKeras(trained, weightsPath, { weightsOnly: true });
+      const empty = new Map([...trained.weights].map(([key, x]) => [key, x.map(() => 0)]));
+      expect(await readKerasWeights(weightsPath, { ...trained, weights: empty })).toEqual(trained);
+    },
+  );
+
+  test("what was read is written again with the same logits", async () => {
+    await writeKeras(madeUp({ attention: "cbam", attentionOptions: { reduction: 4 } }), at("first.h5"), {
+      weightsOnly: false,
+    });
+    const layers = await readKeras(at("first.h5"), {}, { asLayers: true });
+    await writeKeras(layers, at("second.h5"), { weightsOnly: false });
+    const again = await readKeras(at("second.h5"));
+    const [a, b] = await Promise.all([layers, again].map((model) => logitsOf(model, images, engine)));
+    expect(largestDifference(a, b)).toBeLessThan(1e-6);
+  });
+
+  test("have the groups, attributes and datasets of Keras' legacy layout", async () => {
+    const path = at("layout.h5");
+    await writeKeras(madeUp({ attention: "se", attentionOptions: { reduction: 4 } }), path, {
+      weightsOnly: false,
+    });
+    const root = await openHdf5(path);
+    expect(root.names.sort()).toEqual(["model_weights"]);
+    expect(root.text("backend")).toBe("tensorflow");
+    expect(root.text("keras_version")).toMatch(/^2\./);
+    const group = root.group("model_weights")!;
+    const names = group.texts("layer_names")!;
+    expect(names[0]).toBe("images");
+    expect(group.names.sort()).toEqual([...names, "top_level_model_weights"].sort());
+    for (const name of names) {
+      const weights = group.group(name)!.texts("weight_names")!;
+      for (const weight of weights) expect(group.group(name)!.dataset(weight)).toBeDefined();
+    }
+    expect(group.group("bn1")!.texts("weight_names")).toEqual(
+      ["gamma", "beta", "moving_mean", "moving_variance"].map((name) => `bn1/${name}:0`),
+    );
+    expect(group.dataset("conv1/conv1/kernel:0")!.shape).toEqual([3, 3, 3, 64]);
+    expect(group.dataset("fc/fc/kernel:0")!.shape).toEqual([12, 5]);
+    expect(JSON.parse(root.text("training_config")!)).toMatchObject({
+      loss: "sparse_categorical_crossentropy",
+    });
+  });
+});
