@@ -1,10 +1,13 @@
 import { Command, Option } from "commander";
 import { type DataSource, sourceFromText } from "../data/registry.ts";
 import { dataSourceSchema } from "../data/schema.ts";
+import { loadModel } from "../exchange/formats.ts";
 import { grouped, percent } from "../report/numbers.ts";
 import { type Column, textTable } from "../report/text-table.ts";
 import { check, expectChecked } from "../study/issues.ts";
-import { evaluateRun, loadTrained } from "../train/trained.ts";
+import { UserError } from "../tensor/errors.ts";
+import { evaluateRun } from "../train/evaluate-run.ts";
+import type { Trained } from "../train/trained.ts";
 import type { Evaluation } from "../train/types.ts";
 import {
   answer,
@@ -23,6 +26,12 @@ function atSizeOf([height, width]: readonly [number, number], source: DataSource
   return source.source === "folder" ? { ...source, size: [height, width] } : source;
 }
 
+/** What a model was trained on. @throws UserError when its file does not say. */
+function ownData(path: string, { data }: Trained): DataSource {
+  if (data) return expectChecked(check(dataSourceSchema, data.source, ["data", "source"]));
+  throw new UserError(`${path}: was trained elsewhere: tell the data to evaluate it on with --data`);
+}
+
 interface Options extends SharedOptions {
   readonly part: "test" | "validation" | "train";
   readonly batch?: number;
@@ -31,7 +40,7 @@ interface Options extends SharedOptions {
 export function evalCommand(): Command {
   const command = withShared(new Command("eval"), "data", "threads")
     .description("loss, accuracy, accuracy of each class and confusion matrix of a trained model")
-    .argument("<run>", "a run's folder or a model.safetensors")
+    .argument("<run>", "a run's folder or a model file")
     .addOption(
       new Option("--part <part>", "images to judge by")
         .choices(["test", "validation", "train"])
@@ -44,10 +53,10 @@ export function evalCommand(): Command {
     "atento eval model.safetensors --data folder:photos",
   );
   return command.action(async (path: string, options: Options) => {
-    const trained = await loadTrained(path);
+    const trained = await loadModel(path);
     const source =
       options.data === undefined
-        ? expectChecked(check(dataSourceSchema, trained.data.source, ["data", "source"]))
+        ? ownData(path, trained)
         : atSizeOf(trained.image, sourceFromText(options.data));
     const show = display();
     const engine = engineFor(options, show);
@@ -56,6 +65,7 @@ export function evalCommand(): Command {
       const dataset = await loadShown(source, show, signal);
       const evaluation = await evaluateRun({
         path,
+        trained,
         dataset,
         engine,
         part,
