@@ -4,6 +4,9 @@ export { loadDataset } from "./data/load.ts";
 export { type DataSource, sourceFromText } from "./data/registry.ts";
 export { createEngine, type EngineOptions } from "./engine/create.ts";
 export type { Engine } from "./engine/engine.ts";
+export { exportModel } from "./exchange/export.ts";
+export { formats, loadModel } from "./exchange/formats.ts";
+export { type ImportOptions, importModel } from "./exchange/import.ts";
 export { type Architecture, isLayerGraph } from "./models/architecture.ts";
 export type { LayerGraph } from "./models/layer-graph.ts";
 export { type ModelOptions, resolveModel } from "./models/options.ts";
@@ -14,7 +17,8 @@ export type { FinishedRun, StudyResults } from "./study/results.ts";
 export { runStudy, type StudyOutcome, type StudyProgress, type StudyRequest } from "./study/run.ts";
 export { parseStudy, type Study } from "./study/study.ts";
 export { UserError } from "./tensor/errors.ts";
-export { evaluateRun, loadTrained, type Trained } from "./train/trained.ts";
+export { evaluateRun } from "./train/evaluate-run.ts";
+export { loadTrained, type Trained } from "./train/trained.ts";
 export { trainRun } from "./train/trainer.ts";
 export type {
   EpochRecord,

@@ -1,11 +1,13 @@
 import { Command, Option } from "commander";
 import { type DataSource, sourceFromText } from "../data/registry.ts";
 import { dataSourceSchema } from "../data/schema.ts";
+import { loadModel } from "../exchange/formats.ts";
 import { grouped, percent } from "../report/numbers.ts";
 import { type Column, textTable } from "../report/text-table.ts";
 import { check, expectChecked } from "../study/issues.ts";
 import { UserError } from "../tensor/errors.ts";
-import { evaluateRun, loadTrained, type Trained } from "../train/trained.ts";
+import { evaluateRun } from "../train/evaluate-run.ts";
+import type { Trained } from "../train/trained.ts";
 import type { Evaluation } from "../train/types.ts";
 import {
   answer,
@@ -39,20 +41,16 @@ interface Options extends SharedOptions {
 export function evalCommand(): Command {
   const command = withShared(new Command("eval"), "data", "threads")
     .description("loss, accuracy, accuracy of each class and confusion matrix of a trained model")
-    .argument("<run>", "a run's folder or a model.safetensors")
+    .argument("<run>", "a run's folder or a model file")
     .addOption(
       new Option("--part <part>", "images to judge by")
         .choices(["test", "validation", "train"])
         .default("test"),
     )
     .option("--batch <n>", "images a step", count);
-  withExample(
-    command,
-    "atento eval runs/quick/se/seed-1",
-    "atento eval model.safetensors --data folder:photos",
-  );
+  withExample(command, "atento eval runs/quick/se/seed-1", "atento eval model.h5 --data folder:photos");
   return command.action(async (path: string, options: Options) => {
-    const trained = await loadTrained(path);
+    const trained = await loadModel(path);
     const source = atSizeOf(trained.image, sourceOf(path, trained, options.data));
     const show = display();
     const engine = engineFor(options, show);
@@ -61,6 +59,7 @@ export function evalCommand(): Command {
       const dataset = await loadShown(source, show, signal);
       const evaluation = await evaluateRun({
         path,
+        trained,
         dataset,
         engine,
         part,

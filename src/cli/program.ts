@@ -3,6 +3,8 @@ import { version } from "../train/environment.ts";
 import { withExample } from "./common.ts";
 import { dataCommand } from "./data.ts";
 import { evalCommand } from "./eval.ts";
+import { exportCommand } from "./export.ts";
+import { importCommand } from "./import.ts";
 import { modelCommand } from "./model.ts";
 import { resumeCommand } from "./resume.ts";
 import { studyCommand } from "./study.ts";
@@ -20,6 +22,8 @@ export function program(): Command {
     trainCommand(),
     resumeCommand(),
     evalCommand(),
+    exportCommand(),
+    importCommand(),
     modelCommand(),
     dataCommand(),
   ]) {

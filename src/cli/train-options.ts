@@ -30,6 +30,13 @@ const FLAGS: readonly Flag[] = [
   { flag: "--warmup <epochs>", about: "epochs in which the rate rises", parse: decimal, path: ["warmup"] },
   { flag: "--augment <list>", about: "crop,flip,cutout", parse: words, path: ["augment"] },
   { flag: "--label-smoothing <x>", about: "of the targets", parse: decimal, path: ["labelSmoothing"] },
+  { flag: "--freeze <list>", about: "layers not to train: stem,layer1", parse: words, path: ["freeze"] },
+  {
+    flag: "--body-rate <share>",
+    about: "rate of all but the last layer, as a share of the rate",
+    parse: decimal,
+    path: ["bodyRate"],
+  },
 ];
 
 /** Flags that say how to train and what to hold back; what is not said is as in a study file. */

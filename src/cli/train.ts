@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { Command } from "commander";
 import type { Dataset } from "../data/dataset.ts";
 import { type DataSource, sourceFromText } from "../data/registry.ts";
+import { fingerprintOf, loadPretrained } from "../exchange/pretrained.ts";
 import { makeFolder } from "../files/durable.ts";
 import { resolveModel } from "../models/options.ts";
 import { counted, duration, grouped, percent, rate, scaled } from "../report/numbers.ts";
@@ -29,13 +30,15 @@ import { type HeldOutOptions, trainOptionsOf, withTrainOptions } from "./train-o
 interface Options extends SharedOptions, HeldOutOptions {
   readonly name?: string;
   readonly attention?: string;
+  readonly pretrained?: string;
 }
 
 export function trainCommand(): Command {
   const command = withTrainOptions(withModelOptions(new Command("train")))
     .description("train one model: OUT/train/NAME/seed-N; the same command resumes")
     .argument("<model>", modelNames)
-    .option("--name <name>", "of the run (default: model and attention, resnet50-se)");
+    .option("--name <name>", "of the run (default: model and attention, resnet50-se)")
+    .option("--pretrained <file>", "model file or run whose weights to start from, taken by name");
   withShared(command, "out", "data", "threads", "seed", "checkpointEvery");
   withExample(
     command,
@@ -49,10 +52,12 @@ export function trainCommand(): Command {
     const source = sourceFromText(options.data ?? "shapes");
     const variant = runName(options.name ?? [model, options.attention ?? []].flat().join("-"));
     const { validation, normalize, out, seed = 1 } = options;
+    const pretrained = options.pretrained === undefined ? undefined : await fingerprintOf(options.pretrained);
     await makeFolder(out);
     await trainShown(join(out, "train", variant, `seed-${seed}`), source, options, (dataset) => {
       const data = resolveData({ source, validation, normalize }, dataset);
-      return { variant, seed, model: resolveModel(modelOptions, dataset.classes.length), data, train };
+      const model = resolveModel(modelOptions, dataset.classes.length);
+      return { variant, seed, model, data, train, ...(pretrained && { pretrained }) };
     });
   });
 }
@@ -72,7 +77,11 @@ export async function trainShown(
     const settings = settingsFor(dataset);
     const onProgress = narrator.forRun(settings);
     const checkpointMs = 1000 * options.checkpointEvery;
-    return trainRun({ folder, settings, dataset, engine, signal, onProgress, checkpointMs });
+    const { pretrained } = settings;
+    return trainRun({
+      ...{ folder, settings, dataset, engine, signal, onProgress, checkpointMs },
+      ...(pretrained && { pretrained: () => loadPretrained(pretrained) }),
+    });
   });
   show.clear();
   if (status === "interrupted" || !figures) {

@@ -10,7 +10,9 @@ export const CLOCK = ["elapsedMs", "imagesPerSecond"];
 export function differences(folder: string, whole: string): string[] {
   const runs = RUNS.map((run) => join(STUDY, run));
   const equal = runs.flatMap((run) =>
-    ["model.safetensors", "metrics.jsonl", "test.json"].map((file) => join(run, file)),
+    ["model.safetensors", "model.onnx", "exports.json", "metrics.jsonl", "test.json"].map((file) =>
+      join(run, file),
+    ),
   );
   const found = [...equal, join(STUDY, "report/table.md")].filter(
     (file) => !bytes(folder, file).equals(bytes(whole, file)),

@@ -1,3 +1,4 @@
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import sharp, { type SharpOptions } from "sharp";
 import { UserError } from "../tensor/errors.ts";
@@ -103,6 +104,25 @@ async function decodeAll(
     throw new UserError(`${source.path}: ${files} that can be read: ${few}${more}: repair or remove them`);
   }
   return true;
+}
+
+/**
+ * An image file, or the bytes of one, as [H,W,3] bytes of a size: as `decodeImages` brings them to it.
+ * @throws UserError when it cannot be read or is no image.
+ */
+export async function readImage(image: string | Uint8Array, size: ImageSize): Promise<Uint8Array> {
+  const where = typeof image === "string" ? image : "image";
+  const bytes =
+    typeof image === "string"
+      ? await readFile(image).catch((error) => {
+          throw unreadable(where, error);
+        })
+      : Buffer.from(image.buffer, image.byteOffset, image.byteLength);
+  try {
+    return (await decodeImage(bytes, size, false))!;
+  } catch (error) {
+    throw new UserError(`${where}: is no image that can be read (${reason(error)})`);
+  }
 }
 
 /** One image as [H,W,3] bytes; undefined when `exact` and its own size is another. Throws what sharp throws. */

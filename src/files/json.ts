@@ -1,3 +1,5 @@
+import { readFile } from "node:fs/promises";
+
 /** The value of a JSON text; undefined for what is none. */
 export function parseJson(text: string): unknown {
   try {
@@ -5,4 +7,10 @@ export function parseJson(text: string): unknown {
   } catch {
     return undefined;
   }
+}
+
+/** The value of a JSON file; undefined when it cannot be read or is none. */
+export async function readJsonFile(path: string): Promise<unknown> {
+  const text = await readFile(path, "utf8").catch(() => "");
+  return parseJson(text);
 }

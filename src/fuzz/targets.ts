@@ -11,7 +11,10 @@ import { parseBatch, parseClassNames } from "../data/sources/cifar10.ts";
 import { allocateSplit } from "../data/split.ts";
 import { readTar } from "../data/tar.ts";
 import { createEngine } from "../engine/create.ts";
-import { readSafetensors, valuesOf, writeSafetensors } from "../formats/safetensors.ts";
+import { importModel } from "../exchange/import.ts";
+import { readOnnx } from "../exchange/onnx/read.ts";
+import { encodeOnnx } from "../exchange/onnx/write.ts";
+import { floatsOf, readSafetensors, valuesOf, writeSafetensors } from "../formats/safetensors.ts";
 import { writeSealed } from "../formats/sealed.ts";
 import { resolveModel } from "../models/options.ts";
 import { Variables } from "../nn/scope.ts";
@@ -22,7 +25,7 @@ import { evaluationGraph } from "../train/graphs.ts";
 import { trainSchema } from "../train/options.ts";
 import { readMetrics, readRunFile, readTest } from "../train/run-folder.ts";
 import { initialState } from "../train/state.ts";
-import { loadTrained, saveTrained } from "../train/trained.ts";
+import { loadTrained, saveTrained, type Trained } from "../train/trained.ts";
 import type { RunSettings } from "../train/types.ts";
 
 /** A reader of files that anybody may have written. */
@@ -69,6 +72,7 @@ function modelVariables(): Variable[] {
 /** Targets that keep their files in a folder. */
 export async function makeTargets(folder: string): Promise<Target[]> {
   const made = [safetensors(), await checkpoint(folder), await model(folder), ...run(folder)];
+  made.push(await onnxModel(folder), await stateDict(folder));
   return [...made, tar(folder), await images(), await pack(folder), study(), cifar10()];
 }
 
@@ -127,6 +131,44 @@ async function model(folder: string): Promise<Target> {
       }
       writeFileSync(path, bytes);
       await loadTrained(path);
+    },
+  };
+}
+
+/** The fuzzed model's file in another form. */
+async function written(folder: string, name: string): Promise<Trained> {
+  const path = join(folder, name);
+  const store = createEngine({ engine: "reference" }).open(modelVariables());
+  await saveTrained(path, store, settings, { mean: [0.5, 0.5, 0.5], std: [0.2, 0.2, 0.2] });
+  return loadTrained(path);
+}
+
+async function onnxModel(folder: string): Promise<Target> {
+  const path = join(folder, "model.onnx");
+  const model = encodeOnnx(await written(folder, "for-onnx.safetensors"));
+  return {
+    name: "ONNX model",
+    seeds: [Buffer.from(model)],
+    read: async (bytes) => {
+      writeFileSync(path, bytes);
+      await readOnnx(path);
+    },
+  };
+}
+
+async function stateDict(folder: string): Promise<Target> {
+  const path = join(folder, "dict.safetensors");
+  await written(folder, "for-dict.safetensors");
+  const { tensors } = readSafetensors(readFileSync(join(folder, "for-dict.safetensors")));
+  const copy = new Map(
+    [...tensors].map(([name, tensor]) => [name, { shape: tensor.shape, values: floatsOf(tensor) }] as const),
+  );
+  return {
+    name: "state dict",
+    seeds: [Buffer.from(writeSafetensors(copy))],
+    read: async (bytes) => {
+      writeFileSync(path, bytes);
+      await importModel(path, { image: [8, 8] });
     },
   };
 }

@@ -23,17 +23,20 @@ export interface BuildOptions {
   /** [height, width]. */
   readonly image: readonly [number, number];
   readonly training: boolean;
+  /** Layers, by their paths, that stay in evaluation mode in training. */
+  readonly frozen?: (path: string) => boolean;
 }
 
 /** The graph of a model for one batch size; variables are made at first and shared afterwards. */
 export function buildModel(
   model: Architecture,
   variables: Variables,
-  { batch, image, training }: BuildOptions,
+  { batch, image, training, frozen }: BuildOptions,
 ): BuiltModel {
   const images = input("images", [batch, 3, ...image]);
   const nn = Scope.root(variables, {
     training,
+    frozen,
     ...(isLayerGraph(model)
       ? { batchNorm: kerasBatchNorm, initialization: "keras" }
       : { batchNorm: model.batchNorm, initialization: model.initialization }),

@@ -62,6 +62,8 @@ export const modelSchema = z.strictObject({
   placement: z.enum(["all", "identity"]).default("all"),
   batchNorm: z.union([z.enum(["torch", "keras"]), batchNormSchema]).default("torch"),
   initialization: z.enum(["torch", "keras"]).default("torch"),
+  /** A run's folder or a model file whose weights training starts from, taken by name. */
+  pretrained: z.string().min(1).optional(),
 });
 
 export type ModelOptions = z.input<typeof modelSchema>;

@@ -67,6 +67,8 @@ export interface BatchNormOptions {
 
 interface Settings {
   readonly training: boolean;
+  /** Whether the layer of this path stays in evaluation mode while the others are trained. */
+  readonly frozen?: (path: string) => boolean;
   /** Of every batch normalisation that does not say otherwise. */
   readonly batchNorm: BatchNormOptions;
   readonly initialization?: InitializationName;
@@ -93,7 +95,7 @@ export class Scope {
   }
 
   get training(): boolean {
-    return this.#record.training;
+    return this.#record.training && !this.#record.frozen?.(this.path);
   }
 
   get batchNorm(): BatchNormOptions {

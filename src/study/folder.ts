@@ -1,11 +1,10 @@
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { makeFolder, writeDurably } from "../files/durable.ts";
-import type { ResNet } from "../models/resnet.ts";
 import { UserError } from "../tensor/errors.ts";
 import { readTrainedRun } from "../train/checkpoint.ts";
 import { type Difference, differences } from "../train/run-folder.ts";
-import type { RunData, RunFile, RunSettings, TrainOptions } from "../train/types.ts";
+import type { RunData, RunFile, RunSettings } from "../train/types.ts";
 import { isTable } from "./merge.ts";
 
 /** study.json: the study with every default filled in. */
@@ -14,7 +13,7 @@ export interface StudyFile {
   readonly name: string;
   readonly data: RunData;
   readonly seeds: readonly number[];
-  readonly variants: Readonly<Record<string, { readonly model: ResNet; readonly train: TrainOptions }>>;
+  readonly variants: Readonly<Record<string, Pick<RunSettings, "model" | "train" | "pretrained">>>;
 }
 
 export function studyFileOf(name: string, runs: readonly RunSettings[], atento: string): StudyFile {
@@ -23,7 +22,9 @@ export function studyFileOf(name: string, runs: readonly RunSettings[], atento: 
     name,
     data: runs[0].data,
     seeds: [...new Set(runs.map(({ seed }) => seed))],
-    variants: Object.fromEntries(runs.map(({ variant, model, train }) => [variant, { model, train }])),
+    variants: Object.fromEntries(
+      runs.map(({ variant, model, train, pretrained }) => [variant, { model, train, pretrained }]),
+    ),
   };
 }
 
@@ -93,7 +94,7 @@ function studyDifferences(known: RunSettings, { data, variants }: StudyFile): Di
   const { variant, seed } = known;
   const asked = Object.hasOwn(variants, variant)
     ? variants[variant]
-    : { model: known.model, train: known.train };
+    : { model: known.model, train: known.train, pretrained: known.pretrained };
   return differences(known, { variant, seed, data, ...asked }).map((difference) =>
     difference.path.startsWith("data.")
       ? difference

@@ -56,9 +56,9 @@ async function timeSteps(
   const variables = new Variables(0);
   const optimizer = createOptimizer(train.optimizer);
   const training = trainingGraph(model, variables, optimizer, {
+    ...train,
     batch,
     image,
-    labelSmoothing: train.labelSmoothing,
   });
   const evaluation = evaluationGraph(model, variables, { batch, image });
   // Times do not depend on the values: constants spare the drawing of millions of random numbers.

@@ -1,6 +1,8 @@
 import { join } from "node:path";
 import type { Dataset } from "../data/dataset.ts";
 import type { Engine } from "../engine/engine.ts";
+import { completeExports } from "../exchange/export.ts";
+import { loadPretrained } from "../exchange/pretrained.ts";
 import { writeDurably } from "../files/durable.ts";
 import { Diverged } from "../train/diverged.ts";
 import { version } from "../train/environment.ts";
@@ -9,7 +11,7 @@ import { trainRun } from "../train/trainer.ts";
 import type { RunProgress, RunSettings } from "../train/types.ts";
 import { openStudyFolder, studyFileOf, trainedRuns } from "./folder.ts";
 import { type FailedRun, type FinishedRun, resultsOf, type StudyResults } from "./results.ts";
-import { resolveData, resolveRuns } from "./settings.ts";
+import { fingerprintsOf, resolveData, resolveRuns } from "./settings.ts";
 import type { Study } from "./study.ts";
 
 export interface StudyRequest {
@@ -43,7 +45,8 @@ export interface StudyOutcome {
 }
 
 /**
- * Trains what a study lacks, a folder <variant>/seed-<n> each, and writes results.json after every run. A run whose
+ * Trains what a study lacks, a folder <variant>/seed-<n> each, and writes its model in every format, and results.json,
+ * after every run. A run whose
  * numbers are no longer finite does not keep the others from being trained.
  * @throws UserError when the folder holds runs that cannot be compared with these.
  */
@@ -51,7 +54,7 @@ export async function runStudy(study: Study, request: StudyRequest): Promise<Stu
   const { dataset, engine, signal, onProgress, checkpointMs } = request;
   const folder = join(request.out, study.name);
   const data = resolveData(study.data, dataset);
-  const runs = resolveRuns(study, data);
+  const runs = resolveRuns(study, data, await fingerprintsOf(study));
   await openStudyFolder(folder, studyFileOf(study.name, runs, version));
   const others = await finishedBefore(folder, runs);
 
@@ -64,8 +67,11 @@ export async function runStudy(study: Study, request: StudyRequest): Promise<Stu
   });
   for (const [index, settings] of runs.entries()) {
     const report = (run: StudyProgress["run"]) => onProgress?.({ settings, index, runs: runs.length, run });
+    const { pretrained } = settings;
+    const at = runFolder(folder, settings);
     const trained = await trainRun({
-      ...{ folder: runFolder(folder, settings), settings, dataset, engine, signal, checkpointMs },
+      ...{ folder: at, settings, dataset, engine, signal, checkpointMs },
+      ...(pretrained && { pretrained: () => loadPretrained(pretrained) }),
       onProgress: report,
     }).catch((error) => {
       if (error instanceof Diverged) return error;
@@ -83,6 +89,7 @@ export async function runStudy(study: Study, request: StudyRequest): Promise<Stu
     } else {
       run = { settings, figures: trained.figures!, epochs: trained.epochs };
       finished.push(run);
+      await completeExports(at, (text) => report({ kind: "note", text }));
     }
     const known = [...others, ...finished];
     if (known.length > 0) {

@@ -1,6 +1,7 @@
 import type { Dataset } from "../data/dataset.ts";
+import { fingerprintOf } from "../exchange/pretrained.ts";
 import { resolveModel } from "../models/options.ts";
-import type { RunData, RunSettings } from "../train/types.ts";
+import type { Fingerprinted, RunData, RunSettings } from "../train/types.ts";
 import type { Study, StudyData } from "./study.ts";
 
 /** What a study needs to know of its data before anything is read. */
@@ -31,8 +32,23 @@ export function resolveData(data: StudyData, dataset: Dataset): RunData {
   };
 }
 
+/** What is known of the files that models of a study start from, by their names in it. */
+export type Fingerprints = ReadonlyMap<string, Fingerprinted>;
+
+/** Looks at every file that a model of the study starts from. @throws UserError when one cannot be read. */
+export async function fingerprintsOf({ variants }: Study): Promise<Fingerprints> {
+  const files = new Set(variants.flatMap(({ model }) => model.pretrained ?? []));
+  const known = new Map<string, Fingerprinted>();
+  for (const file of files) known.set(file, await fingerprintOf(file));
+  return known;
+}
+
 /** Every run of a study: all variants of the first seed, then of the next. @throws UserError as resolveModel. */
-export function resolveRuns({ variants, seeds }: Study, data: RunData): RunSettings[] {
+export function resolveRuns(
+  { variants, seeds }: Study,
+  data: RunData,
+  fingerprints: Fingerprints = new Map(),
+): RunSettings[] {
   return seeds.flatMap((seed) =>
     variants.map(({ name, model, train }) => ({
       variant: name,
@@ -40,6 +56,7 @@ export function resolveRuns({ variants, seeds }: Study, data: RunData): RunSetti
       model: resolveModel(model, data.classes.length),
       data,
       train,
+      ...(model.pretrained !== undefined && { pretrained: fingerprints.get(model.pretrained) }),
     })),
   );
 }

@@ -4,7 +4,8 @@ import { makeFolder, removeUnfinished, unwritable } from "../files/durable.ts";
 import { DamagedFile, UserError } from "../tensor/errors.ts";
 import type { Variable } from "../tensor/tensor.ts";
 import { type Checkpoint, readCheckpoint } from "./checkpoint-file.ts";
-import { isMissing, readRunFile } from "./run-folder.ts";
+import { isMissing } from "./run-data.ts";
+import { readRunFile } from "./run-folder.ts";
 import type { TrainState } from "./state.ts";
 import type { RunFile } from "./types.ts";
 

@@ -39,6 +39,10 @@ export const trainSchema = z
     labelSmoothing: z.number().min(0).lt(1).default(0),
     augment: augmentationSchema.default({}),
     earlyStopping: earlyStoppingSchema.optional(),
+    /** Layers that are not trained and stay in evaluation mode: `stem`, `layer1` … */
+    freeze: z.array(z.string().min(1)).min(1).optional(),
+    /** Rate of all but the last layer, as a share of the rate. */
+    bodyRate: z.number().positive().max(1).optional(),
   })
   .superRefine(({ epochs, optimizer, schedule, warmup }, context) => {
     const refuse = (path: string[], message: string) => context.addIssue({ code: "custom", path, message });

@@ -1,5 +1,4 @@
 import { readFile } from "node:fs/promises";
-import { join } from "node:path";
 import { z } from "zod";
 import { makeFolder, writeDurably } from "../files/durable.ts";
 import { parseJson } from "../files/json.ts";
@@ -8,28 +7,9 @@ import { resnetSchema } from "../models/schema.ts";
 import { UserError } from "../tensor/errors.ts";
 import { epochRecordSchema } from "./metrics.ts";
 import { trainSchema } from "./options.ts";
+import { fingerprintedSchema, isMissing, runDataSchema, runPaths } from "./run-data.ts";
 import { spansEpochs } from "./schedules.ts";
-import type {
-  EpochRecord,
-  EpochTiming,
-  Evaluation,
-  RunData,
-  RunFigures,
-  RunFile,
-  RunSettings,
-} from "./types.ts";
-
-/** Files of a run's folder. */
-export const runPaths = (folder: string) => ({
-  run: join(folder, "run.json"),
-  metrics: join(folder, "metrics.jsonl"),
-  timings: join(folder, "timings.jsonl"),
-  test: join(folder, "test.json"),
-  model: join(folder, "model.safetensors"),
-});
-
-/** Whether an error says that there is no such file. */
-export const isMissing = ({ code }: NodeJS.ErrnoException) => code === "ENOENT" || code === "ENOTDIR";
+import type { EpochRecord, EpochTiming, Evaluation, RunFigures, RunFile, RunSettings } from "./types.ts";
 
 /** The text of a file; undefined when there is none. @throws UserError when it cannot be read. */
 async function readText(path: string): Promise<string | undefined> {
@@ -40,19 +20,6 @@ async function readText(path: string): Promise<string | undefined> {
 }
 
 const count = z.int().min(0);
-
-/** [height, width]. */
-export const imageSchema = z.tuple([count.min(1), count.min(1)]);
-
-export const runDataSchema: z.ZodType<RunData> = z.object({
-  source: z.record(z.string(), z.unknown()),
-  name: z.string(),
-  fingerprint: z.string(),
-  classes: z.array(z.string()).min(1),
-  image: imageSchema,
-  validation: z.union([count, z.literal("test")]),
-  normalize: z.enum(["channel", "scalar"]),
-});
 
 const figuresSchema: z.ZodType<RunFigures> = z.object({
   trainAccuracy: z.number(),
@@ -77,6 +44,7 @@ const runFileSchema: z.ZodType<RunFile> = z.object({
     model: resnetSchema,
     data: runDataSchema,
     train: trainSchema,
+    pretrained: fingerprintedSchema.optional(),
   }),
   environment: z.record(z.string(), z.union([z.string(), z.number()])),
   status: z.enum(["running", "interrupted", "done", "failed"]),
@@ -168,14 +136,15 @@ export interface Difference {
 }
 
 /**
- * What makes two runs compute different things. Where the same data lie does not, nor do more epochs under a
- * schedule whose rates do not depend on their number.
+ * What makes two runs compute different things. Where the same data or weights lie does not, nor do more epochs under
+ * a schedule whose rates do not depend on their number.
  */
 export function differences(known: RunSettings, asked: RunSettings): Difference[] {
   const all = compare("", plain(known), plain(asked));
   const mayGrow = !spansEpochs(asked.train.schedule) && asked.train.epochs > known.train.epochs;
   return all.filter(
-    ({ path }) => !/^data\.(source|name)(\.|$)/.test(path) && !(path === "train.epochs" && mayGrow),
+    ({ path }) =>
+      !/^(data\.(source|name)|pretrained\.file)(\.|$)/.test(path) && !(path === "train.epochs" && mayGrow),
   );
 }
 

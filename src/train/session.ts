@@ -5,7 +5,9 @@ import { expectMemory } from "../engine/memory.ts";
 import { Variables } from "../nn/scope.ts";
 import { UserError } from "../tensor/errors.ts";
 import { type Shape, sizeOf } from "../tensor/tensor.ts";
+import { type Adoption, adopt, type Pretrained } from "./adopt.ts";
 import { type EvaluationJob, Programs } from "./evaluate.ts";
+import { expectLayers } from "./freeze.ts";
 import { evaluationGraph, inspectionGraph, trainingGraph } from "./graphs.ts";
 import { createOptimizer, type Optimizer } from "./optimizers.ts";
 import { warmupSteps } from "./options.ts";
@@ -31,6 +33,8 @@ export interface Session {
   readonly test: EvaluationPart;
   /** Programs that show where numbers stop being finite, of training steps or of evaluation. */
   readonly inspection: Readonly<Record<"training" | "evaluation", Programs>>;
+  /** What was taken of pretrained weights; absent without. */
+  readonly adoption?: Adoption;
   /** Memory that all of this takes once it runs, a copy of the variables for checkpoints included. */
   readonly bytes: number;
   close(): Promise<void>;
@@ -39,10 +43,16 @@ export interface Session {
 export type EvaluationPart = Pick<EvaluationJob, "programs" | "loader" | "count" | "classes">;
 
 /**
+ * @param pretrained what variables of the same name and shape start from.
  * @throws UserError when settings and data do not fit together, or the machine lacks the memory; ShapeError when
  * model and image size do not fit.
  */
-export function openSession(settings: RunSettings, dataset: Dataset, engine: Engine): Session {
+export function openSession(
+  settings: RunSettings,
+  dataset: Dataset,
+  engine: Engine,
+  pretrained?: Pretrained,
+): Session {
   expectFitting(settings, dataset);
   const { variant, model, train, data, seed } = settings;
   const { image } = data;
@@ -60,15 +70,17 @@ export function openSession(settings: RunSettings, dataset: Dataset, engine: Eng
   const optimizer = createOptimizer(train.optimizer);
   const variables = new Variables(seed);
   const buildTraining = (size: number) =>
-    trainingGraph(model, variables, optimizer, { batch: size, image, labelSmoothing: train.labelSmoothing });
+    trainingGraph(model, variables, optimizer, { ...train, batch: size, image });
   buildTraining(batch); // declares every variable, slots included
+  expectLayers(train.freeze ?? [], variables);
+  const start = pretrained && adopt(variables.all(), pretrained, settings.pretrained?.file ?? "pretrained");
   const need = needOf(`run ${variant} with batches of ${batch}`, variables);
-  const store = engine.open(variables.all());
+  const store = engine.open(start?.variables ?? variables.all());
   const training = new Programs(store, buildTraining);
   const evaluation = new Programs(store, (size) => evaluationGraph(model, variables, { batch: size, image }));
   const inspect = (inTraining: boolean) =>
     new Programs(store, (size) =>
-      inspectionGraph(model, variables, { batch: size, image, training: inTraining }),
+      inspectionGraph(model, variables, { batch: size, image, training: inTraining, freeze: train.freeze }),
     );
   const judged = [parts.validation, parts.test].flatMap((part) => part ?? []);
   const bytes = need(store, [
@@ -90,6 +102,7 @@ export function openSession(settings: RunSettings, dataset: Dataset, engine: Eng
   return {
     ...{ store, optimizer, training, normalization, loader, stepsPerEpoch, monitors, bytes },
     warmupSteps: warmup,
+    ...(start && { adoption: start.adoption }),
     ...(parts.validation && { validation: toEvaluate(parts.validation) }),
     test: toEvaluate(parts.test),
     inspection: { training: inspect(true), evaluation: inspect(false) },

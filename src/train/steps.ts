@@ -38,8 +38,13 @@ export class Steps {
   async run(at: Position, batch: Batch): Promise<StepOutputs> {
     const { training, optimizer } = this.#session;
     const { images, labels, count } = batch;
-    const rates = optimizer.rates(at.step, this.rate(at));
-    const { loss, logits } = await training.of(count).run({ images, labels, rates });
+    const { bodyRate } = this.#options;
+    const rate = this.rate(at);
+    const rates = optimizer.rates(at.step, rate);
+    const { loss, logits } = await training.of(count).run({
+      ...{ images, labels, rates },
+      ...(bodyRate !== undefined && { bodyRates: optimizer.rates(at.step, bodyRate * rate) }),
+    });
     return { batch, loss: loss[0], logits };
   }
 }

@@ -1,9 +1,10 @@
 import { stat } from "node:fs/promises";
 import { z } from "zod";
 import { attentions } from "../attention/registry.ts";
-import type { Dataset, Normalization } from "../data/dataset.ts";
-import type { Engine, Store } from "../engine/engine.ts";
+import type { Normalization } from "../data/dataset.ts";
+import type { Store } from "../engine/engine.ts";
 import { writeDurably } from "../files/durable.ts";
+import { readJsonFile } from "../files/json.ts";
 import { shorten } from "../files/shorten.ts";
 import { type NewTensor, writeSafetensors } from "../formats/safetensors.ts";
 import { SafetensorsFile } from "../formats/sealed.ts";
@@ -14,12 +15,9 @@ import { Variables } from "../nn/scope.ts";
 import { UserError } from "../tensor/errors.ts";
 import type { Variable } from "../tensor/tensor.ts";
 import { version } from "./environment.ts";
-import { evaluate, Programs } from "./evaluate.ts";
-import { evaluationGraph } from "./graphs.ts";
-import { expectData, loadInOrder, partsOf } from "./parts.ts";
-import { imageSchema, isMissing, readRunFile, runDataSchema, runPaths } from "./run-folder.ts";
-import type { Evaluation, RunData, RunProgress, RunSettings } from "./types.ts";
-import { readWeights, tensorsOf, type Weights, writeWeights } from "./weights.ts";
+import { fingerprintedSchema, imageSchema, isMissing, runDataSchema, runPaths } from "./run-data.ts";
+import type { Fingerprinted, RunData, RunSettings } from "./types.ts";
+import { readWeights, tensorsOf, type Weights } from "./weights.ts";
 
 const triple = z.tuple([z.number(), z.number(), z.number()]);
 
@@ -30,6 +28,7 @@ export const trainedFactsSchema = z.object({
   normalization: z.strictObject({ mean: triple, std: triple }),
   image: imageSchema,
   data: runDataSchema.optional(),
+  origin: fingerprintedSchema.optional(),
   variant: z.string(),
   seed: z.number().optional(),
   assumed: z.array(z.enum(["classes", "normalization"])).optional(),
@@ -42,8 +41,10 @@ export interface Trained {
   readonly normalization: Normalization;
   /** [height, width]. */
   readonly image: readonly [number, number];
-  /** What it was trained on, where that is known. */
+  /** What it was trained on; absent where it was trained elsewhere. */
   readonly data?: RunData;
+  /** The file of somebody else's that it was taken from. */
+  readonly origin?: Fingerprinted;
   readonly variant: string;
   /** Of a run of ours. */
   readonly seed?: number;
@@ -53,9 +54,35 @@ export interface Trained {
   readonly weights: Weights;
 }
 
+type Facts = Omit<Trained, "weights">;
+
 /** Parameters and running statistics of a model, without an optimiser's slots. */
 export const keptVariables = (variables: Iterable<Variable>): Variable[] =>
   [...variables].filter(({ kind }) => kind !== "slot");
+
+/** What is written into a model file's metadata: all but the weights. */
+export function factsOf(trained: Facts): Record<string, string> {
+  const {
+    model: architecture,
+    classes,
+    normalization,
+    image,
+    data,
+    origin,
+    variant,
+    seed,
+    assumed,
+  } = trained;
+  const facts = {
+    ...{ architecture, classes, normalization, image, data, origin, variant, seed, assumed },
+    atento: version,
+  };
+  return Object.fromEntries(
+    Object.entries(facts).flatMap(([key, value]) =>
+      value === undefined ? [] : [[key, JSON.stringify(value)]],
+    ),
+  );
+}
 
 /** Writes model.safetensors: the store's parameters and statistics, and in its metadata all that goes with them. */
 export async function saveTrained(
@@ -66,27 +93,16 @@ export async function saveTrained(
 ): Promise<void> {
   const { classes, image } = data;
   const tensors = tensorsOf(store, keptVariables(store.variables.values()));
-  await writeModelFile(path, { model, classes, normalization, image, data, variant, seed }, tensors);
+  await writeModel(path, tensors, { model, classes, normalization, image, data, variant, seed });
 }
 
-/** Writes a trained model, wherever it came from, as model.safetensors. */
-export async function writeTrained(path: string, { weights, ...facts }: Trained): Promise<void> {
-  const tensors = variablesOf(facts).map(
-    ({ name, shape }) => [name, { shape, values: weights.get(name)! }] as const,
-  );
-  await writeModelFile(path, facts, new Map(tensors));
-}
-
-async function writeModelFile(
-  path: string,
-  { model, ...facts }: Omit<Trained, "weights">,
-  tensors: ReadonlyMap<string, NewTensor>,
-): Promise<void> {
-  const entries = Object.entries({ architecture: model, ...facts, atento: version });
-  const metadata = entries.flatMap(([key, value]) =>
-    value === undefined ? [] : [[key, JSON.stringify(value)]],
-  );
-  await writeDurably(path, writeSafetensors(tensors, Object.fromEntries(metadata)));
+/** Writes a trained model as `saveTrained` does: equal models give equal bytes. */
+export async function writeTrained(trained: Trained, path: string): Promise<void> {
+  const tensors = variablesOf(trained).map(({ name, shape }): [string, NewTensor] => [
+    name,
+    { shape, values: trained.weights.get(name)! },
+  ]);
+  await writeModel(path, new Map(tensors), trained);
 }
 
 /** Parameters and running statistics of a model. @throws ShapeError when its layers do not fit together. */
@@ -96,18 +112,37 @@ export function variablesOf({ model, image }: Pick<Trained, "model" | "image">):
   return variables.all();
 }
 
+const COUNTED = /\.running_mean$/;
+
+/** PyTorch counts batches beside running statistics, and momentum needs no count: 0, as in a fresh layer. */
+async function writeModel(path: string, tensors: Map<string, NewTensor>, facts: Facts): Promise<void> {
+  for (const name of [...tensors.keys()].filter((key) => COUNTED.test(key))) {
+    const count = { shape: [], dtype: "I64", values: BigInt64Array.of(0n) } as const;
+    tensors.set(name.replace(COUNTED, ".num_batches_tracked"), count);
+  }
+  await writeDurably(path, writeSafetensors(tensors, { format: "pt", ...factsOf(facts) }));
+}
+
 /**
  * The trained model of a run's folder or of a model.safetensors.
  * @throws UserError when there is none, or when its tensors do not fit its architecture, listing them.
  */
 export async function loadTrained(path: string): Promise<Trained> {
-  const file = await modelFile(path);
-  return SafetensorsFile.with(file, readTrained);
+  return SafetensorsFile.with(await modelFile(path), (opened) =>
+    trainedOf(opened.path, opened.header.metadata, (variables) => readWeights(opened, variables)),
+  );
 }
 
-async function readTrained(opened: SafetensorsFile): Promise<Trained> {
-  const { path: file, header } = opened;
-  const { architecture: model, ...facts } = readMetadata(file, header.metadata);
+/**
+ * The trained model that a file's metadata describe, with weights that `read` finds for its variables.
+ * @throws UserError when the metadata do not describe one.
+ */
+export async function trainedOf(
+  file: string,
+  metadata: Readonly<Record<string, string>>,
+  read: (variables: readonly Variable[]) => Promise<Weights>,
+): Promise<Trained> {
+  const { architecture: model, ...facts } = readMetadata(file, metadata);
   const name = isLayerGraph(model) ? "none" : model.attention.name;
   if (name !== "none" && !attentions.has(name)) {
     throw new UserError(`${file}: ${unknownName("attention", name, ["none", ...attentions.keys()]).message}`);
@@ -118,7 +153,7 @@ async function readTrained(opened: SafetensorsFile): Promise<Trained> {
     );
   }
   const variables = inFile(file, () => variablesOf({ model, image: facts.image }));
-  return { ...facts, model, weights: await readWeights(opened, variables) };
+  return { ...facts, model, weights: await read(variables) };
 }
 
 /** Layers of a file that do not fit together are a mistake of the file. */
@@ -130,29 +165,32 @@ function inFile<T>(file: string, build: () => T): T {
   }
 }
 
-async function modelFile(path: string): Promise<string> {
+/** The model file of a run's folder, or the file itself. @throws UserError when there is none. */
+export async function modelFile(path: string): Promise<string> {
   const entry = await stat(path).catch((error: NodeJS.ErrnoException) => {
     if (isMissing(error)) throw new UserError(`${path}: there is no such run or model file`);
     throw new UserError(`${path}: cannot be read (${error.message})`);
   });
   if (!entry.isDirectory()) return path;
-  const { model } = runPaths(path);
+  const { model, run } = runPaths(path);
   const exists = await stat(model).then(
     () => true,
     () => false,
   );
   if (exists) return model;
-  const run = await readRunFile(path);
+  const status = z.object({ status: z.string() }).safeParse(await readJsonFile(run));
   throw new UserError(
-    run
-      ? `${path}: the run is not finished (${run.status}): atento resume ${path}`
+    status.success
+      ? `${path}: the run is not finished (${shorten(status.data.status)}): atento resume ${path}`
       : `${path}: holds no run: expected a folder with run.json and model.safetensors, or a .safetensors file`,
   );
 }
 
 function readMetadata(file: string, metadata: Readonly<Record<string, string>>) {
   if (metadata["architecture"] === undefined) {
-    throw new UserError(`${file}: has no architecture in its metadata, as the model files of a run have`);
+    throw new UserError(
+      `${file}: has no architecture in its metadata, as the model files of a run have: atento import takes those of PyTorch, timm and torchvision`,
+    );
   }
   const facts = Object.entries(metadata).flatMap(([key, text]): [string, unknown][] => {
     try {
@@ -165,51 +203,4 @@ function readMetadata(file: string, metadata: Readonly<Record<string, string>>) 
   if (parsed.success) return parsed.data;
   const { path, message } = parsed.error.issues[0];
   throw new UserError(`${file}: metadata ${shorten(`${path.join(".")}: ${message}`)}`);
-}
-
-export interface EvaluateRequest {
-  /** A run's folder or a model.safetensors. */
-  readonly path: string;
-  readonly dataset: Dataset;
-  readonly engine: Engine;
-  /** The test set by default; validation and training parts are those the run had. */
-  readonly part?: "test" | "validation" | "train";
-  readonly batch?: number;
-  readonly signal?: AbortSignal;
-  readonly onProgress?: (progress: RunProgress) => void;
-}
-
-/**
- * Evaluates a trained model on a data set of its classes and image size.
- * @throws UserError as loadTrained, and when the data do not fit or the part asked for is empty.
- */
-export async function evaluateRun(request: EvaluateRequest): Promise<Evaluation> {
-  return evaluateTrained(await loadTrained(request.path), request);
-}
-
-/** The same of a model that is loaded; the path is for errors. */
-export async function evaluateTrained(
-  { model, classes, image, normalization, data, weights }: Trained,
-  { path, dataset, engine, part: name = "test", batch = 64, signal, onProgress }: EvaluateRequest,
-): Promise<Evaluation> {
-  expectData(path, { classes, image }, dataset);
-  if (name !== "test" && dataset.fingerprint !== data?.fingerprint) {
-    throw new UserError(
-      `${path}: which images served for ${name} is known only of the data it was trained on`,
-    );
-  }
-  const part = partsOf(name === "test" || !data ? { validation: 0 } : data, dataset)[name];
-  if (!part) throw new UserError(`${path}: nothing was held back to validate: evaluate on test or train`);
-  const variables = new Variables(0);
-  buildModel(model, variables, { batch, image, training: false });
-  const store = engine.open(variables.all());
-  const loader = loadInOrder(part, dataset, batch, normalization);
-  try {
-    writeWeights(store, weights);
-    const programs = new Programs(store, (size) => evaluationGraph(model, variables, { batch: size, image }));
-    return await evaluate({ programs, loader, count: part.count, classes, signal, onProgress });
-  } finally {
-    await loader.close();
-    store.close();
-  }
 }

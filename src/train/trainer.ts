@@ -2,9 +2,11 @@ import { access } from "node:fs/promises";
 import { makeFolder } from "../files/durable.ts";
 import { FolderLock } from "../files/lock.ts";
 import { UserError } from "../tensor/errors.ts";
+import { describeAdoption, type Pretrained } from "./adopt.ts";
 import { Checkpoints, readTrainedRun } from "./checkpoint.ts";
 import { environmentOf, version } from "./environment.ts";
-import { readMetrics, readTest, refuseOtherRun, runPaths, writeRunFile } from "./run-folder.ts";
+import { runPaths } from "./run-data.ts";
+import { readMetrics, readTest, refuseOtherRun, writeRunFile } from "./run-folder.ts";
 import { openSession, type Session } from "./session.ts";
 import { Training } from "./training.ts";
 import type { RunFigures, RunFile, TrainRequest, TrainResult } from "./types.ts";
@@ -21,7 +23,11 @@ export async function trainRun(request: TrainRequest): Promise<TrainResult> {
   const finished = await finishedBefore(request);
   if (finished) return finished;
   if (request.signal?.aborted) return { status: "interrupted", epochs: [] };
-  const session = openSession(settings, dataset, engine);
+  const session = openSession(settings, dataset, engine, await startOf(request));
+  if (session.adoption) {
+    const text = `pretrained ${settings.pretrained?.file}: ${describeAdoption(session.adoption)}`;
+    request.onProgress?.({ kind: "note", text });
+  }
   try {
     await makeFolder(folder);
     const lock = await FolderLock.take(folder);
@@ -33,6 +39,13 @@ export async function trainRun(request: TrainRequest): Promise<TrainResult> {
   } finally {
     await session.close();
   }
+}
+
+/** The weights a run starts from, unless it goes on from a checkpoint or its seed says all. */
+async function startOf({ folder, settings, pretrained }: TrainRequest): Promise<Pretrained | undefined> {
+  if (!settings.pretrained || (await new Checkpoints(folder).steps()).length > 0) return undefined;
+  if (!pretrained) throw new Error(`${folder}: nobody gives the weights of ${settings.pretrained.file}`);
+  return pretrained();
 }
 
 async function trainLocked(request: TrainRequest, session: Session, lock: FolderLock): Promise<TrainResult> {

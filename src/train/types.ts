@@ -2,6 +2,7 @@ import type { z } from "zod";
 import type { Dataset } from "../data/dataset.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { ResNet } from "../models/resnet.ts";
+import type { Pretrained } from "./adopt.ts";
 import type { trainSchema } from "./options.ts";
 
 /** Everything about training itself: epochs, batch, optimiser, schedule, augmentation, smoothing, stopping. */
@@ -14,6 +15,14 @@ export interface RunSettings {
   readonly model: ResNet;
   readonly data: RunData;
   readonly train: TrainOptions;
+  /** Weights it starts from, where they are not drawn from the seed. */
+  readonly pretrained?: Fingerprinted;
+}
+
+/** A file: its path as it was asked for, and the SHA-256 of its bytes. */
+export interface Fingerprinted {
+  readonly file: string;
+  readonly sha256: string;
 }
 
 export interface RunData {
@@ -123,6 +132,8 @@ export interface TrainRequest {
   readonly settings: RunSettings;
   readonly dataset: Dataset;
   readonly engine: Engine;
+  /** Gives the weights of `settings.pretrained`; asked only when nothing is trained yet. */
+  readonly pretrained?: () => Promise<Pretrained>;
   /** Aborting saves the run and returns with status `interrupted`, without waiting for a step that takes long. */
   readonly signal?: AbortSignal;
   /** Time between checkpoints within an epoch, 2 minutes by default. */

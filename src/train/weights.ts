@@ -1,13 +1,16 @@
 import type { Store } from "../engine/engine.ts";
-import type { TensorEntry } from "../formats/header.ts";
 import { floatsOf, type NewTensor } from "../formats/safetensors.ts";
 import type { SafetensorsFile } from "../formats/sealed.ts";
 import { UserError } from "../tensor/errors.ts";
-import { sameShape, showShape, type Variable } from "../tensor/tensor.ts";
+import { type Shape, sameShape, showShape, type Variable } from "../tensor/tensor.ts";
 
 export type Weights = ReadonlyMap<string, Float32Array>;
 
-const FLOATS = ["F64", "F32", "F16", "BF16"];
+/** Whether PyTorch counts batches in it, which nothing here depends on. */
+export const isCounter = (name: string) => name.endsWith(".num_batches_tracked");
+
+/** Whether values of this kind become float32. */
+export const isFloat = (dtype: string) => ["F64", "F32", "F16", "BF16"].includes(dtype);
 
 /**
  * Values of every variable, from a file's tensors. PyTorch's batch counters are left aside.
@@ -20,9 +23,17 @@ export async function readWeights(file: SafetensorsFile, variables: readonly Var
   return weights;
 }
 
-function expectFitting(
+/** What a file says of a tensor. */
+export interface Entry {
+  /** As safetensors calls it. */
+  readonly dtype: string;
+  readonly shape: Shape;
+}
+
+/** @throws UserError listing every tensor that is missing, unexpected, of another shape or no floats. */
+export function expectFitting(
   variables: readonly Variable[],
-  entries: ReadonlyMap<string, Pick<TensorEntry, "dtype" | "shape">>,
+  entries: ReadonlyMap<string, Entry>,
   where: string,
 ): void {
   const names = new Set(variables.map(({ name }) => name));
@@ -32,10 +43,10 @@ function expectFitting(
     if (!sameShape(entry.shape, shape)) {
       return [`${name} has shape ${showShape(entry.shape)}, expected ${showShape(shape)}`];
     }
-    return FLOATS.includes(entry.dtype) ? [] : [`${name} holds ${entry.dtype}, expected floats`];
+    return isFloat(entry.dtype) ? [] : [`${name} holds ${entry.dtype}, expected floats`];
   });
   for (const name of entries.keys()) {
-    if (!names.has(name) && !name.endsWith(".num_batches_tracked")) problems.push(`${name} is unexpected`);
+    if (!names.has(name) && !isCounter(name)) problems.push(`${name} is unexpected`);
   }
   if (problems.length > 0) {
     throw new UserError(`${where}: its tensors do not fit the architecture: ${problems.join("; ")}`);

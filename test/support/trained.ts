@@ -1,36 +1,49 @@
 import type { Engine } from "../../src/engine/engine.ts";
 import { buildModel } from "../../src/models/build.ts";
 import { type ModelOptions, resolveModel } from "../../src/models/options.ts";
+import type { ResNet } from "../../src/models/resnet.ts";
 import { Variables } from "../../src/nn/scope.ts";
-import { Random } from "../../src/random/random.ts";
 import { sizeOf } from "../../src/tensor/tensor.ts";
-import { type Trained, variablesOf } from "../../src/train/trained.ts";
+import type { Trained } from "../../src/train/trained.ts";
 import { writeWeights } from "../../src/train/weights.ts";
+import { normal, positive } from "./values.ts";
 
-/** A model as if it had been trained: random weights, running statistics among them. */
-export function madeUp(options: ModelOptions, image: readonly [number, number] = [16, 16]): Trained {
-  const model = resolveModel(
-    { name: "resnet14", depths: [2, 1], widths: [4, 6], strides: [1, 2], expansion: 2, ...options },
-    5,
-  );
-  const random = new Random("made up", JSON.stringify(model));
-  const weights = new Map(
-    variablesOf({ model, image }).map(({ name, shape, initialize }) => {
-      const values = new Float32Array(sizeOf(shape));
-      initialize(values);
-      if (shape.length === 1) for (let i = 0; i < values.length; i++) values[i] += 0.3 * random.next();
-      return [name, values];
-    }),
-  );
+/** A model as if it had been trained: no weight, statistic or gate is one of those that leave things as they are. */
+export function madeUp(
+  model: ResNet,
+  image: readonly [number, number] = [32, 32],
+  more: Partial<Trained> = {},
+): Trained {
+  const variables = new Variables(7);
+  buildModel(model, variables, { batch: 1, image, training: false });
+  const weights = variables.all().map(({ name, shape, initialize }) => {
+    const values = new Float32Array(sizeOf(shape));
+    initialize(values);
+    if (/running_var$/.test(name)) values.set(positive(shape, name));
+    else if (shape.length === 1) {
+      const around = /weight$/.test(name) ? 0.8 : 0;
+      values.set(normal(shape, name).map((value) => around + 0.2 * value));
+    }
+    return [name, values] as const;
+  });
   return {
     model,
-    classes: ["cat", "dog", "bird", "frog", "ship"],
-    normalization: { mean: [0.5, 0.4, 0.3], std: [0.2, 0.25, 0.3] },
+    classes: Array.from({ length: model.classes }, (_, k) => `kind ${k}`),
+    normalization: { mean: [0.5, 0.4, 0.3], std: [0.25, 0.2, 0.3] },
     image,
     variant: "made-up",
-    seed: 1,
-    weights,
+    seed: 7,
+    ...more,
+    weights: new Map(weights),
   };
+}
+
+/** The same of a small ResNet of five classes. */
+export function madeUpSmall(options: ModelOptions, image: readonly [number, number] = [16, 16]): Trained {
+  const size = { name: "resnet14", depths: [2, 1], widths: [4, 6], strides: [1, 2], expansion: 2 };
+  return madeUp(resolveModel({ ...size, ...options }, 5), image, {
+    classes: ["cat", "dog", "bird", "frog", "ship"],
+  });
 }
 
 /** Logits [N,classes] of images [N,3,H,W]. */

@@ -8,6 +8,7 @@ import { ShapeError, UserError } from "../../tensor/errors.ts";
 import { sizeOf } from "../../tensor/tensor.ts";
 import { type Trained, trainedFactsSchema, variablesOf } from "../../train/trained.ts";
 import type { Weights } from "../../train/weights.ts";
+import type { Given } from "../format.ts";
 import { parseModel } from "./config.ts";
 import { graphOf } from "./graph.ts";
 import { layersOf } from "./trace.ts";
@@ -15,14 +16,6 @@ import { collect, type Holder, holdersOf, type StoredLayer, storedLayers, within
 
 /** The attribute in which our own files say what Keras' do not. */
 export const OURS = "atento";
-
-/** What a file of Keras' does not say. */
-export interface Given {
-  readonly classes?: readonly string[];
-  readonly normalization?: Normalization;
-  /** [height, width], where the model takes any. */
-  readonly image?: readonly [number, number];
-}
 
 /** Values as they are after a division by 255. */
 const AS_THEY_ARE: Normalization = { mean: [0, 0, 0], std: [1, 1, 1] };

@@ -11,7 +11,7 @@ import { isLayerGraph } from "../../../src/models/architecture.ts";
 import type { ModelOptions } from "../../../src/models/options.ts";
 import { Random } from "../../../src/random/random.ts";
 import { sharedFolder } from "../../support/shared.ts";
-import { largestDifference, logitsOf, madeUp, probabilitiesOf } from "../../support/trained.ts";
+import { largestDifference, logitsOf, madeUpSmall, probabilitiesOf } from "../../support/trained.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "atento-keras-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -80,7 +80,7 @@ describe("files of ours", () => {
   test.each(variants)(
     "%s: comes back as the same model, and as layers with the same logits",
     async (title, options) => {
-      const trained = madeUp(options);
+      const trained = madeUpSmall(options);
       const path = at(`${title}.h5`);
       await writeKeras(trained, path, { weightsOnly: false });
       expect(await readKeras(path)).toEqual(trained);
@@ -96,7 +96,7 @@ describe("files of ours", () => {
   );
 
   test("what was read is written again with the same logits", async () => {
-    await writeKeras(madeUp({ attention: "cbam", attentionOptions: { reduction: 4 } }), at("first.h5"), {
+    await writeKeras(madeUpSmall({ attention: "cbam", attentionOptions: { reduction: 4 } }), at("first.h5"), {
       weightsOnly: false,
     });
     const layers = await readKeras(at("first.h5"), {}, { asLayers: true });
@@ -108,7 +108,7 @@ describe("files of ours", () => {
 
   test("have the groups, attributes and datasets of Keras' legacy layout", async () => {
     const path = at("layout.h5");
-    await writeKeras(madeUp({ attention: "se", attentionOptions: { reduction: 4 } }), path, {
+    await writeKeras(madeUpSmall({ attention: "se", attentionOptions: { reduction: 4 } }), path, {
       weightsOnly: false,
     });
     const root = await openHdf5(path);

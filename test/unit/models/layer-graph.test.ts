@@ -163,7 +163,7 @@ describe("a graph of layers", () => {
         ]),
       ),
     };
-    await writeTrained(path, trained);
+    await writeTrained(trained, path);
     expect(await loadTrained(path)).toEqual(trained);
   });
 

@@ -9,7 +9,8 @@ import {
   writeSafetensors,
 } from "../../../src/formats/safetensors.ts";
 import { UserError } from "../../../src/tensor/errors.ts";
-import { evaluateRun, loadTrained } from "../../../src/train/trained.ts";
+import { evaluateRun } from "../../../src/train/evaluate-run.ts";
+import { loadTrained } from "../../../src/train/trained.ts";
 import { trainRun } from "../../../src/train/trainer.ts";
 import type { RunSettings, TrainResult } from "../../../src/train/types.ts";
 import { makeTemporaryFolder, request, temporaryFolder, toyDataset } from "./support.ts";

@@ -1,0 +1,54 @@
+import { stat } from "node:fs/promises";
+import { dirname } from "node:path";
+import { Command } from "commander";
+import { exportModel } from "../exchange/export.ts";
+import { formats, loadModel } from "../exchange/formats.ts";
+import { unknownName } from "../models/options.ts";
+import { UserError } from "../tensor/errors.ts";
+import { answer, display, withExample } from "./common.ts";
+
+interface Options {
+  readonly to?: string;
+  readonly all?: boolean;
+  readonly out?: string;
+  readonly map?: string | boolean;
+  readonly json?: boolean;
+}
+
+export function exportCommand(): Command {
+  const lines = [...formats.values()].map(({ name, about, files }) => {
+    const names = files.map((file) => file.name).join(", ");
+    return `  ${name.padEnd(12)} ${names}: ${about}`;
+  });
+  const command = new Command("export")
+    .description("write a trained model for other programs")
+    .argument("<run>", "a run's folder or a model file")
+    .option("--to <format>", [...formats.keys()].join(", "))
+    .option("--all", "in every format")
+    .option("--out <dir>", "folder to write into (default: where the model lies)")
+    .option("--map <layer>", "layer whose Grad-CAM ONNX shows (default: the last that is no single pixel)")
+    .option("--no-map", "no map in ONNX")
+    .option("--json", "one JSON document on stdout, nothing else")
+    .addHelpText("after", `\nFormats:\n${lines.join("\n")}`);
+  withExample(
+    command,
+    "atento export runs/quick/se/seed-1 --to onnx",
+    "atento export model.h5 --all --out taken",
+  );
+  return command.action(async (run: string, options: Options) => {
+    const { to, all, map } = options;
+    if ((to === undefined) === !all)
+      throw new UserError(`export: expected --to ${[...formats.keys()].join("|")} or --all`);
+    const format = to === undefined ? undefined : formats.get(to);
+    if (to !== undefined && !format) throw unknownName("format", to, [...formats.keys()]);
+    const trained = await loadModel(run);
+    const show = display();
+    show.bars([{ label: "export", text: `${run}, ${trained.weights.size} tensors` }]);
+    const folder = options.out ?? ((await stat(run)).isDirectory() ? run : dirname(run));
+    const files = await exportModel(trained, folder, format ? [format] : formats.values(), {
+      map: map === true ? undefined : map,
+    });
+    show.clear();
+    answer(options, { run, files }, files.join("\n"));
+  });
+}

@@ -1,0 +1,31 @@
+import { extname } from "node:path";
+import { UserError } from "../tensor/errors.ts";
+import { modelFile, type Trained } from "../train/trained.ts";
+import type { Format } from "./format.ts";
+import { keras } from "./keras/format.ts";
+import { onnx } from "./onnx/format.ts";
+import { safetensors } from "./safetensors.ts";
+
+/** Formats in which models travel, by name. */
+export const formats: ReadonlyMap<string, Format> = new Map(
+  [safetensors, keras, onnx].map((format) => [format.name, format]),
+);
+
+/** The format that a file's name tells. @throws UserError with those there are. */
+export function formatOf(path: string): Format {
+  const ending = extname(path).toLowerCase();
+  for (const format of formats.values()) if (format.extensions.includes(ending)) return format;
+  const known = [...formats.values()].flatMap(({ extensions }) => extensions);
+  throw new UserError(
+    `${path}: is no model file by its name: expected a run's folder, or a file in ${known.join(", ")}`,
+  );
+}
+
+/**
+ * The trained model of a run's folder or of a model file in any format.
+ * @throws UserError when there is none, or when its tensors do not fit its architecture, listing them.
+ */
+export async function loadModel(path: string): Promise<Trained> {
+  const file = await modelFile(path);
+  return formatOf(file).read(file);
+}

@@ -1,0 +1,26 @@
+import { floatsOf } from "../formats/safetensors.ts";
+import { SafetensorsFile } from "../formats/sealed.ts";
+import type { Pretrained } from "../train/adopt.ts";
+import { loadTrained, writeTrained } from "../train/trained.ts";
+import { isFloat } from "../train/weights.ts";
+import type { Format } from "./format.ts";
+
+export const safetensors: Format = {
+  name: "safetensors",
+  about: "weights under the names of torchvision and timm, which load them with strict=True",
+  extensions: [".safetensors"],
+  files: [{ name: "model.safetensors", write: (trained, path) => writeTrained(trained, path) }],
+  read: loadTrained,
+  tensors: readTensors,
+};
+
+/** Every tensor of floats. @throws UserError when the file cannot be read, DamagedFile when it is none. */
+async function readTensors(path: string): Promise<Pretrained> {
+  return SafetensorsFile.with(path, async (file) => {
+    const tensors = new Map<string, { shape: readonly number[]; values: Float32Array }>();
+    for (const [name, { dtype, shape }] of file.header.entries) {
+      if (isFloat(dtype)) tensors.set(name, { shape, values: floatsOf(await file.read(name)) });
+    }
+    return tensors;
+  });
+}

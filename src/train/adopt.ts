@@ -1,0 +1,64 @@
+import { UserError } from "../tensor/errors.ts";
+import { type Shape, sameShape, showShape, type Variable } from "../tensor/tensor.ts";
+import { isCounter } from "./weights.ts";
+
+/** Tensors of a file by name. */
+export type Pretrained = ReadonlyMap<string, { readonly shape: Shape; readonly values: Float32Array }>;
+
+/** What became of the tensors of a file and the variables of a model. */
+export interface Adoption {
+  readonly taken: readonly string[];
+  /** Of the file: no variable has the name and the shape. */
+  readonly left: readonly string[];
+  /** Of the model: drawn from the seed. */
+  readonly made: readonly string[];
+}
+
+/**
+ * The variables with values of the file where it has one of the same name and shape.
+ * @param where the file, for errors. @throws UserError when it has none.
+ */
+export function adopt(
+  variables: readonly Variable[],
+  pretrained: Pretrained,
+  where: string,
+): { readonly variables: readonly Variable[]; readonly adoption: Adoption } {
+  const kept = variables.filter(({ kind }) => kind !== "slot");
+  const fits = ({ name, shape }: Variable) => {
+    const given = pretrained.get(name);
+    return given !== undefined && sameShape(given.shape, shape);
+  };
+  const taken = new Set(kept.filter(fits).map(({ name }) => name));
+  if (taken.size === 0) {
+    throw new UserError(
+      `${where}: none of its ${pretrained.size} tensors has the name and shape of one of the model's, such as ${kept[0].name} ${showShape(kept[0].shape)}`,
+    );
+  }
+  return {
+    variables: variables.map((variable) => {
+      if (!taken.has(variable.name)) return variable;
+      const { values } = pretrained.get(variable.name)!;
+      return { ...variable, initialize: (into: Float32Array) => into.set(values) };
+    }),
+    adoption: {
+      taken: [...taken],
+      left: [...pretrained.keys()].filter((name) => !taken.has(name) && !isCounter(name)),
+      made: kept.filter(({ name }) => !taken.has(name)).map(({ name }) => name),
+    },
+  };
+}
+
+/** In one line; names that differ in their numbers alone are one, with their count. */
+export function describeAdoption({ taken, left, made }: Adoption): string {
+  const listed = (names: readonly string[]) => (names.length === 0 ? "none" : gathered(names).join(", "));
+  return `${taken.length} tensors taken; left: ${listed(left)}; made new: ${listed(made)}`;
+}
+
+function gathered(names: readonly string[]): string[] {
+  const patterns = new Map<string, string[]>();
+  for (const name of names) {
+    const pattern = name.replaceAll(/\d+/g, "*");
+    patterns.set(pattern, [...(patterns.get(pattern) ?? []), name]);
+  }
+  return [...patterns].map(([pattern, all]) => (all.length === 1 ? all[0] : `${pattern} (${all.length})`));
+}
