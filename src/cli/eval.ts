@@ -1,11 +1,14 @@
-import { Command, Option } from "commander";
+import { Command, InvalidArgumentError, Option } from "commander";
+import type { Dataset, Normalization } from "../data/dataset.ts";
 import { type DataSource, sourceFromText } from "../data/registry.ts";
 import { dataSourceSchema } from "../data/schema.ts";
+import { type Given, AS_THEY_ARE as NONE } from "../exchange/keras/read.ts";
+import { isKerasFile, loadModel } from "../exchange/load.ts";
 import { grouped, percent } from "../report/numbers.ts";
 import { type Column, textTable } from "../report/text-table.ts";
 import { check, expectChecked } from "../study/issues.ts";
 import { UserError } from "../tensor/errors.ts";
-import { evaluateRun, loadTrained, type Trained } from "../train/trained.ts";
+import { evaluateTrained, type Trained } from "../train/trained.ts";
 import type { Evaluation } from "../train/types.ts";
 import {
   answer,
@@ -25,13 +28,55 @@ function atSizeOf([height, width]: readonly [number, number], source: DataSource
 }
 
 /** The data named on the command line, else those the model was trained on. */
-function sourceOf(path: string, { data }: Trained, named: string | undefined): DataSource {
-  if (named !== undefined) return sourceFromText(named);
+function sourceOf(path: string, { data, image }: Trained, named: string | undefined): DataSource {
+  if (named !== undefined) return atSizeOf(image, sourceFromText(named));
   if (data) return expectChecked(check(dataSourceSchema, data.source, ["data", "source"]));
   throw new UserError(`${path}: does not say what it was trained on: name the data with --data`);
 }
 
+/** Three numbers, or one for all colours. */
+function colours(text: string): readonly [number, number, number] {
+  const values = text.split(",").map(Number);
+  const [r, g = r, b = r] = values;
+  if (![1, 3].includes(values.length) || ![r, g, b].every(Number.isFinite)) {
+    throw new InvalidArgumentError("It must be a number, or three with commas between.");
+  }
+  return [r, g, b];
+}
+
+function size(text: string): readonly [number, number] {
+  const [height, width = height] = text.split("x").map(count);
+  return [height, width];
+}
+
+/** What a file of another program's does not say. @throws UserError where the file does. */
+function givenBy({ mean, std, size }: Options, path: string): Given {
+  if (mean || std || size) {
+    if (!isKerasFile(path))
+      throw new UserError(
+        `${path}: says its own normalisation and size: --mean, --std and --size are for .h5`,
+      );
+    if (std?.some((x) => x === 0)) throw new UserError("--std must not be 0");
+  }
+  const normalization = mean || std ? { mean: mean ?? NONE.mean, std: std ?? NONE.std } : undefined;
+  return { ...(normalization && { normalization }), ...(size && { image: size }) };
+}
+
+/** Class names of the data where the file has none, in the data's order. */
+const named = (trained: Trained, { classes }: Dataset): Trained =>
+  trained.assumed?.includes("classes") && classes.length === trained.classes.length
+    ? { ...trained, classes }
+    : trained;
+
+const assumptions = {
+  classes: "class names: those of the data, in their order",
+  normalization: "normalisation: pixels divided by 255 (give --mean and --std if it was another)",
+};
+
 interface Options extends SharedOptions {
+  readonly mean?: Normalization["mean"];
+  readonly std?: Normalization["std"];
+  readonly size?: readonly [number, number];
   readonly part: "test" | "validation" | "train";
   readonly batch?: number;
 }
@@ -39,27 +84,33 @@ interface Options extends SharedOptions {
 export function evalCommand(): Command {
   const command = withShared(new Command("eval"), "data", "threads")
     .description("loss, accuracy, accuracy of each class and confusion matrix of a trained model")
-    .argument("<run>", "a run's folder or a model.safetensors")
+    .argument("<run>", "a run's folder, a model.safetensors or a Keras .h5")
     .addOption(
       new Option("--part <part>", "images to judge by")
         .choices(["test", "validation", "train"])
         .default("test"),
     )
-    .option("--batch <n>", "images a step", count);
+    .option("--batch <n>", "images a step", count)
+    .option("--mean <r,g,b>", "for .h5: taken from pixels divided by 255", colours)
+    .option("--std <r,g,b>", "for .h5: what they are divided by then", colours)
+    .option("--size <HxW>", "for .h5 of any size: of the images", size);
   withExample(
     command,
     "atento eval runs/quick/se/seed-1",
     "atento eval model.safetensors --data folder:photos",
+    "atento eval keras.h5 --data cifar10 --mean 0.473 --std 0.252",
   );
   return command.action(async (path: string, options: Options) => {
-    const trained = await loadTrained(path);
-    const source = atSizeOf(trained.image, sourceOf(path, trained, options.data));
+    const trained = await loadModel(path, givenBy(options, path));
+    const source = sourceOf(path, trained, options.data);
     const show = display();
+    const { assumed = [] } = trained;
+    for (const what of assumed) show.line(`${path}: assumed ${assumptions[what]}`);
     const engine = engineFor(options, show);
     const { part, batch } = options;
     const { dataset, evaluation } = await interruptible(show, async (signal) => {
       const dataset = await loadShown(source, show, signal);
-      const evaluation = await evaluateRun({
+      const evaluation = await evaluateTrained(named(trained, dataset), {
         path,
         dataset,
         engine,
@@ -83,7 +134,7 @@ export function evalCommand(): Command {
       `accuracy ${percent(accuracy)} %, loss ${loss.toFixed(4)}`;
     answer(
       options,
-      { path, data: dataset.name, part, ...evaluation },
+      { path, data: dataset.name, part, ...(assumed.length > 0 && { assumed }), ...evaluation },
       `${heading}\n\n${classTable(evaluation)}`,
     );
   });
