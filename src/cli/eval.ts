@@ -1,13 +1,14 @@
 import { Command, Option } from "commander";
+import type { Dataset } from "../data/dataset.ts";
 import { type DataSource, sourceFromText } from "../data/registry.ts";
 import { dataSourceSchema } from "../data/schema.ts";
-import { loadModel } from "../exchange/formats.ts";
+import { formatOf, loadModel } from "../exchange/formats.ts";
 import { grouped, percent } from "../report/numbers.ts";
 import { type Column, textTable } from "../report/text-table.ts";
 import { check, expectChecked } from "../study/issues.ts";
 import { UserError } from "../tensor/errors.ts";
 import { evaluateRun } from "../train/evaluate-run.ts";
-import type { Trained } from "../train/trained.ts";
+import { modelFile, type Trained } from "../train/trained.ts";
 import type { Evaluation } from "../train/types.ts";
 import {
   answer,
@@ -19,6 +20,7 @@ import {
   withExample,
   withShared,
 } from "./common.ts";
+import { type GivenOptions, givenBy, withGiven } from "./given.ts";
 import { interruptible } from "./interrupt.ts";
 
 /** Images of a folder are brought to the size that the model was trained on. */
@@ -27,13 +29,24 @@ function atSizeOf([height, width]: readonly [number, number], source: DataSource
 }
 
 /** The data named on the command line, else those the model was trained on. */
-function sourceOf(path: string, { data }: Trained, named: string | undefined): DataSource {
-  if (named !== undefined) return sourceFromText(named);
+function sourceOf(path: string, { data, image }: Trained, named: string | undefined): DataSource {
+  if (named !== undefined) return atSizeOf(image, sourceFromText(named));
   if (data) return expectChecked(check(dataSourceSchema, data.source, ["data", "source"]));
   throw new UserError(`${path}: does not say what it was trained on: name the data with --data`);
 }
 
-interface Options extends SharedOptions {
+/** Class names of the data where the file has none, in the data's order. */
+const named = (trained: Trained, { classes }: Dataset): Trained =>
+  trained.assumed?.includes("classes") && classes.length === trained.classes.length
+    ? { ...trained, classes }
+    : trained;
+
+const assumptions = {
+  classes: "class names: those of the data, in their order",
+  normalization: "normalisation: pixels divided by 255 (give --mean and --std if it was another)",
+};
+
+interface Options extends SharedOptions, GivenOptions {
   readonly part: "test" | "validation" | "train";
   readonly batch?: number;
 }
@@ -48,18 +61,32 @@ export function evalCommand(): Command {
         .default("test"),
     )
     .option("--batch <n>", "images a step", count);
-  withExample(command, "atento eval runs/quick/se/seed-1", "atento eval model.h5 --data folder:photos");
+  withGiven(command, ", for a .h5 that takes any");
+  withExample(
+    command,
+    "atento eval runs/quick/se/seed-1",
+    "atento eval model.safetensors --data folder:photos",
+    "atento eval keras.h5 --data cifar10 --mean 0.473 --std 0.252",
+  );
   return command.action(async (path: string, options: Options) => {
-    const trained = await loadModel(path);
-    const source = atSizeOf(trained.image, sourceOf(path, trained, options.data));
+    const given = givenBy(options);
+    if (Object.keys(given).length > 0 && !formatOf(await modelFile(path)).silent) {
+      throw new UserError(
+        `${path}: says its own normalisation and size: --mean, --std and --image are for .h5`,
+      );
+    }
+    const trained = await loadModel(path, given);
+    const source = sourceOf(path, trained, options.data);
     const show = display();
+    const { assumed = [] } = trained;
+    for (const what of assumed) show.line(`${path}: assumed ${assumptions[what]}`);
     const engine = engineFor(options, show);
     const { part, batch } = options;
     const { dataset, evaluation } = await interruptible(show, async (signal) => {
       const dataset = await loadShown(source, show, signal);
       const evaluation = await evaluateRun({
         path,
-        trained,
+        trained: named(trained, dataset),
         dataset,
         engine,
         part,
@@ -82,7 +109,7 @@ export function evalCommand(): Command {
       `accuracy ${percent(accuracy)} %, loss ${loss.toFixed(4)}`;
     answer(
       options,
-      { path, data: dataset.name, part, ...evaluation },
+      { path, data: dataset.name, part, ...(assumed.length > 0 && { assumed }), ...evaluation },
       `${heading}\n\n${classTable(evaluation)}`,
     );
   });

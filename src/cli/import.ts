@@ -1,7 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { basename, dirname, extname, resolve } from "node:path";
-import { Command, InvalidArgumentError } from "commander";
-import type { Normalization } from "../data/dataset.ts";
+import { Command } from "commander";
 import { importModel } from "../exchange/import.ts";
 import { makeFolder } from "../files/durable.ts";
 import { type Architecture, isLayerGraph } from "../models/architecture.ts";
@@ -9,19 +8,14 @@ import { stems } from "../models/options.ts";
 import { UserError } from "../tensor/errors.ts";
 import { describeAdoption } from "../train/adopt.ts";
 import { writeTrained } from "../train/trained.ts";
-import { answer, counts, decimal, display, withExample } from "./common.ts";
-import { imageSize } from "./model-options.ts";
+import { answer, counts, display, withExample } from "./common.ts";
+import { type GivenOptions, givenBy, withGiven } from "./given.ts";
 
-type Triple = readonly [number, number, number];
-
-interface Options {
+interface Options extends GivenOptions {
   readonly out?: string;
   readonly classes?: string;
-  readonly image?: readonly [number, number];
   readonly stem?: string;
   readonly strides?: readonly number[];
-  readonly mean?: Triple;
-  readonly std?: Triple;
   readonly json?: boolean;
 }
 
@@ -33,15 +27,13 @@ export function importCommand(): Command {
     .argument("<file>", "a state dict as .safetensors, or a model file")
     .option("--out <file>", "to write (default: NAME.atento.safetensors in this folder)")
     .option("--classes <file>", "names of the classes, a line each (default: class 0, class 1 …)")
-    .option("--image <size>", "height and width it was trained on (default: 224)", imageSize)
     .option("--stem <name>", `${Object.keys(stems).join(", ")} (default: by its kernel, imagenet or cifar)`)
     .option("--strides <list>", "stride of each stage (default: 1,2,2,2)", counts)
-    .option("--mean <r,g,b>", "of its images, 0 to 1 (default: ImageNet's)", triple)
-    .option("--std <r,g,b>", "deviation of its images (default: ImageNet's)", triple)
     .option("--json", "one JSON document on stdout, nothing else");
+  withGiven(command, " (default: 224; normalised as ImageNet's)");
   withExample(command, "atento import seresnet50.safetensors --classes imagenet.txt");
   return command.action(async (file: string, options: Options) => {
-    const { classes, image, stem, strides } = options;
+    const { classes, stem, strides } = options;
     const out = options.out ?? `${basename(file, extname(file))}.atento.safetensors`;
     if (extname(out) !== ".safetensors")
       throw new UserError(`--out ${out}: expected a name that ends in .safetensors`);
@@ -50,7 +42,7 @@ export function importCommand(): Command {
     const show = display();
     show.bars([{ label: "import", text: file }]);
     const { trained, taken, left } = await importModel(file, {
-      ...{ image, stem, strides, normalization: normalizationOf(options) },
+      ...{ stem, strides, ...givenBy(options) },
       classes: classes === undefined ? undefined : await linesOf(classes),
     });
     await makeFolder(dirname(resolve(out)));
@@ -74,19 +66,6 @@ function describe(model: Architecture): string {
       ? "no attention"
       : `attention ${attention.name} ${JSON.stringify(attention.options)}`;
   return `${block} blocks ${depths.join(", ")} of widths ${widths.join(", ")}, ${gate}`;
-}
-
-function triple(text: string): Triple {
-  const values = text.split(",").map(decimal);
-  if (values.length !== 3) throw new InvalidArgumentError("It must be three numbers, such as 0.5,0.5,0.5.");
-  return values as unknown as Triple;
-}
-
-function normalizationOf({ mean, std }: Options): Normalization | undefined {
-  if (!mean && !std) return undefined;
-  if (!mean || !std) throw new UserError("--mean and --std go together");
-  if (std.some((value) => value <= 0)) throw new UserError(`--std ${std.join(",")}: must be above 0`);
-  return { mean, std };
 }
 
 async function linesOf(path: string): Promise<string[]> {

@@ -32,6 +32,8 @@ export interface Format {
   readonly about: string;
   /** How the names of its files end, with the dot. */
   readonly extensions: readonly string[];
+  /** Whether its files may not say what `Given` has. */
+  readonly silent?: boolean;
   readonly files: readonly ExportedFile[];
   /** @throws UserError when the file is none of these, or its tensors do not fit its architecture, listing them. */
   read(path: string, given?: Given): Promise<Trained>;

@@ -1,7 +1,7 @@
 import { extname } from "node:path";
 import { UserError } from "../tensor/errors.ts";
 import { modelFile, type Trained } from "../train/trained.ts";
-import type { Format } from "./format.ts";
+import type { Format, Given } from "./format.ts";
 import { keras } from "./keras/format.ts";
 import { onnx } from "./onnx/format.ts";
 import { safetensors } from "./safetensors.ts";
@@ -23,9 +23,10 @@ export function formatOf(path: string): Format {
 
 /**
  * The trained model of a run's folder or of a model file in any format.
+ * @param given what the file does not say.
  * @throws UserError when there is none, or when its tensors do not fit its architecture, listing them.
  */
-export async function loadModel(path: string): Promise<Trained> {
+export async function loadModel(path: string, given: Given = {}): Promise<Trained> {
   const file = await modelFile(path);
-  return formatOf(file).read(file);
+  return formatOf(file).read(file, given);
 }

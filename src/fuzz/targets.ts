@@ -12,8 +12,14 @@ import { allocateSplit } from "../data/split.ts";
 import { readTar } from "../data/tar.ts";
 import { createEngine } from "../engine/create.ts";
 import { importModel } from "../exchange/import.ts";
+import { parseModel } from "../exchange/keras/config.ts";
+import { graphOf } from "../exchange/keras/graph.ts";
+import { readKeras, readKerasWeights } from "../exchange/keras/read.ts";
+import { holdersOf } from "../exchange/keras/weights.ts";
+import { writeKeras } from "../exchange/keras/write.ts";
 import { readOnnx } from "../exchange/onnx/read.ts";
 import { encodeOnnx } from "../exchange/onnx/write.ts";
+import { parseHdf5 } from "../formats/hdf5.ts";
 import { floatsOf, readSafetensors, valuesOf, writeSafetensors } from "../formats/safetensors.ts";
 import { writeSealed } from "../formats/sealed.ts";
 import { resolveModel } from "../models/options.ts";
@@ -72,7 +78,7 @@ function modelVariables(): Variable[] {
 /** Targets that keep their files in a folder. */
 export async function makeTargets(folder: string): Promise<Target[]> {
   const made = [safetensors(), await checkpoint(folder), await model(folder), ...run(folder)];
-  made.push(await onnxModel(folder), await stateDict(folder));
+  made.push(await onnxModel(folder), await stateDict(folder), ...(await kerasFiles(folder)));
   return [...made, tar(folder), await images(), await pack(folder), study(), cifar10()];
 }
 
@@ -171,6 +177,35 @@ async function stateDict(folder: string): Promise<Target> {
       await importModel(path, { image: [8, 8] });
     },
   };
+}
+
+/** After `model`: its file is what is written as Keras'. */
+async function kerasFiles(folder: string): Promise<Target[]> {
+  const trained = await loadTrained(join(folder, "model.safetensors"));
+  const [whole, weights] = [join(folder, "model.h5"), join(folder, "weights.h5")];
+  await writeKeras(trained, whole, { weightsOnly: false });
+  await writeKeras(trained, weights, { weightsOnly: true });
+  const target = (name: string, path: string, read: () => Promise<unknown>): Target => ({
+    name,
+    seeds: [readFileSync(path)],
+    read: async (bytes) => {
+      writeFileSync(path, bytes);
+      await read();
+    },
+  });
+  const config = parseHdf5(readFileSync(whole), whole).text("model_config")!;
+  return [
+    target("Keras model", whole, () => readKeras(whole)),
+    target("Keras weights", weights, () => readKerasWeights(weights, trained)),
+    {
+      name: "model_config",
+      seeds: [Buffer.from(config)],
+      read: async (bytes) => {
+        const { model } = graphOf(parseModel(bytes.toString("utf8"), "x.h5"), "x.h5");
+        holdersOf(model, [8, 8]);
+      },
+    },
+  ];
 }
 
 function run(folder: string): Target[] {

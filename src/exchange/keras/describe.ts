@@ -77,8 +77,10 @@ const descriptions: { readonly [K in Layer["kind"]]: (layer: LayerOf<K>) => Desc
   rescale: ({ scale, offset }) => ["Rescaling", { scale, offset }],
 };
 
-const describe = (layer: Layer): Described =>
-  (descriptions[layer.kind] as (layer: Layer) => Described)(layer);
+function describe(layer: Layer): Described {
+  const [type, config] = (descriptions[layer.kind] as (layer: Layer) => Described)(layer);
+  return [type, { trainable: true, ...config }];
+}
 
 /**
  * The layers of Keras' functional model that computes probabilities, in the order in which Keras itself has them,
@@ -90,21 +92,21 @@ export function kerasLayers(model: LayerGraph, image: readonly [number, number])
   const callOf = new Map<string, Source>();
   const add = (name: string, [type, config]: Described, inputs: readonly string[], calledAs = name) => {
     const calls: Source[][] = made.get(name)?.calls ?? [];
-    const layer = { type, name, config: { name, trainable: true, dtype: "float32", ...config }, calls };
+    const layer = { type, name, config: { name, dtype: "float32", ...config }, calls };
     if (!made.has(name)) made.set(name, { layer, calls });
     if (inputs.length > 0) calls.push(inputs.map((input) => callOf.get(input)!));
     callOf.set(calledAs, { layer: name, call: Math.max(0, calls.length - 1) });
   };
-  const shape = { batch_input_shape: [null, ...image, 3], dtype: "float32", sparse: false, ragged: false };
-  add(IMAGES, ["InputLayer", { ...shape, name: IMAGES }], []);
+  const shape = { batch_input_shape: [null, ...image, 3], sparse: false, ragged: false };
+  add(IMAGES, ["InputLayer", shape], []);
   for (const layer of model.layers) {
     add(layer.weightsOf ?? layer.name, describe(layer), layer.inputs, layer.name);
   }
   const fresh = (name: string): string => (callOf.has(name) ? fresh(`${name}_`) : name);
   const logits = fresh("logits");
-  add(logits, ["Reshape", { target_shape: [model.classes] }], [model.output]);
+  add(logits, ["Reshape", { trainable: true, target_shape: [model.classes] }], [model.output]);
   const output = fresh("softmax");
-  add(output, ["Activation", { activation: "softmax" }], [logits]);
+  add(output, ["Activation", { trainable: true, activation: "softmax" }], [logits]);
   const layers = [...made.values()].map(({ layer }) => layer);
   for (const { name } of layers) {
     if (!/^[A-Za-z0-9.][A-Za-z0-9_.\\>-]*$/.test(name)) {

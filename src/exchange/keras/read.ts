@@ -18,7 +18,7 @@ import { collect, type Holder, holdersOf, type StoredLayer, storedLayers, within
 export const OURS = "atento";
 
 /** Values as they are after a division by 255. */
-const AS_THEY_ARE: Normalization = { mean: [0, 0, 0], std: [1, 1, 1] };
+export const AS_THEY_ARE: Normalization = { mean: [0, 0, 0], std: [1, 1, 1] };
 
 /**
  * A whole model that tf.keras 2, Keras 3 or this program wrote as .h5. A softmax at its end is left out: what comes

@@ -1,0 +1,265 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { parseModel } from "../../../src/exchange/keras/config.ts";
+import { graphOf } from "../../../src/exchange/keras/graph.ts";
+import { readKeras, readKerasWeights } from "../../../src/exchange/keras/read.ts";
+import { writeKeras } from "../../../src/exchange/keras/write.ts";
+import { type NewGroup, writeHdf5 } from "../../../src/formats/hdf5-write.ts";
+import { UserError } from "../../../src/tensor/errors.ts";
+import type { Trained } from "../../../src/train/trained.ts";
+import { madeUpSmall } from "../../support/trained.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "atento-keras-hostile-"));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+const at = (name: string) => join(folder, name);
+
+let trained: Trained;
+let whole: Buffer;
+beforeAll(async () => {
+  trained = madeUpSmall({ depths: [1], widths: [4], strides: [1] });
+  await writeKeras(trained, at("whole.h5"), { weightsOnly: false });
+  whole = readFileSync(at("whole.h5"));
+});
+
+async function refusal(job: () => unknown): Promise<string> {
+  try {
+    await job();
+  } catch (error) {
+    expect(error).toBeInstanceOf(UserError);
+    expect((error as Error).message).not.toContain("\n");
+    return (error as Error).message;
+  }
+  return expect.unreachable("it should have been refused");
+}
+
+function refused(bytes: Uint8Array): Promise<string> {
+  writeFileSync(at("bad.h5"), bytes);
+  return refusal(() => readKeras(at("bad.h5")));
+}
+
+describe("a .h5 is refused that", () => {
+  test("is not there", async () => {
+    expect(await refusal(() => readKeras(at("none.h5")))).toContain("cannot be read");
+  });
+
+  test.each([0, 7, 100])("has only %i bytes of something else", async (length) => {
+    expect(await refused(new Uint8Array(length))).toContain("its first bytes are not those of HDF5");
+  });
+
+  test("is cut off", async () => {
+    for (const share of [0.1, 0.5, 0.9, 0.99]) {
+      expect(await refused(whole.subarray(0, Math.floor(whole.length * share)))).toContain("bad.h5");
+    }
+  });
+
+  test("holds weights only", async () => {
+    await writeKeras(trained, at("weights.h5"), { weightsOnly: true });
+    expect(await refusal(() => readKeras(at("weights.h5")))).toContain("are these weights only?");
+  });
+
+  test("has a model_config beyond measure", async () => {
+    const bytes = await writeHdf5({ attributes: { model_config: "[".repeat(10_000_001) } });
+    expect(await refused(bytes)).toContain("at most 10000000 are allowed");
+  });
+
+  test("has a model_config that is no JSON", async () => {
+    expect(await refused(await writeHdf5({ attributes: { model_config: "{" } }))).toContain("is not JSON");
+  });
+});
+
+/** A layer's weights as Keras keeps them. */
+const layer = (name: string, shapes: Readonly<Record<string, readonly number[]>>): [string, NewGroup] => [
+  name,
+  {
+    attributes: { weight_names: Object.keys(shapes).map((key) => `${name}/${key}:0`) },
+    datasets: new Map(
+      Object.entries(shapes).map(([key, shape]) => [
+        `${name}/${key}:0`,
+        key.startsWith("int")
+          ? { shape, values: new BigInt64Array(shape.reduce((a, b) => a * b, 1)) }
+          : { shape, values: new Float32Array(shape.reduce((a, b) => a * b, 1)) },
+      ]),
+    ),
+  },
+];
+
+const inbound = (name: string) => [[[name, 0, 0, {}]]];
+const model = (...layers: readonly (readonly [string, string, object])[]) =>
+  JSON.stringify({
+    class_name: "Functional",
+    config: {
+      name: "m",
+      layers: [
+        {
+          class_name: "InputLayer",
+          name: "in",
+          config: { name: "in", batch_input_shape: [null, 8, 8, 3] },
+          inbound_nodes: [],
+        },
+        ...layers.map(([type, name, config], k) => ({
+          ...{ class_name: type, name, config: { name, ...config } },
+          inbound_nodes: inbound(k === 0 ? "in" : layers[k - 1][1]),
+        })),
+      ],
+      input_layers: [["in", 0, 0]],
+      output_layers: [[layers[layers.length - 1][1], 0, 0]],
+    },
+  });
+
+const small = model(
+  ["Conv2D", "c", { filters: 4, kernel_size: [3, 3] }],
+  ["GlobalAveragePooling2D", "g", {}],
+  ["Dense", "d", { units: 2, activation: "softmax" }],
+);
+
+async function file(...layers: readonly [string, NewGroup][]): Promise<Uint8Array> {
+  const group: NewGroup = {
+    attributes: { layer_names: layers.map(([name]) => name) },
+    groups: new Map(layers),
+  };
+  return writeHdf5({ attributes: { model_config: small }, groups: new Map([["model_weights", group]]) });
+}
+
+const dense = layer("d", { kernel: [4, 2], bias: [2] });
+const conv = layer("c", { kernel: [3, 3, 3, 4], bias: [4] });
+
+describe("tensors that do not fit are listed", () => {
+  test("none where all are as they should be", async () => {
+    writeFileSync(at("good.h5"), await file(conv, dense));
+    expect([...(await readKeras(at("good.h5"))).weights.keys()]).toEqual([
+      "c.weight",
+      "c.bias",
+      "d.weight",
+      "d.bias",
+    ]);
+  });
+
+  test("missing, misshapen, unexpected and of another type, all of them", async () => {
+    const bytes = await file(
+      layer("c", { kernel: [3, 3, 4, 3], other: [1] }),
+      layer("x", { kernel: [1] }),
+      layer("d", { bias: [2] }),
+    );
+    const message = await refused(bytes);
+    for (const problem of [
+      "c/kernel has shape [3,3,4,3], expected [3,3,3,4]",
+      "c/bias is missing",
+      "c/other is unexpected",
+      "d/kernel is missing",
+      "x is unexpected",
+    ]) {
+      expect(message).toContain(problem);
+    }
+  });
+
+  test("whole numbers for a kernel", async () => {
+    const [name, group] = layer("d", { int: [4, 2], bias: [2] });
+    const renamed: NewGroup = {
+      attributes: { weight_names: ["d/kernel:0", "d/bias:0"] },
+      datasets: new Map([...group.datasets!].map(([key, value]) => [key.replace("int", "kernel"), value])),
+    };
+    expect(await refused(await file(conv, [name, renamed]))).toContain(
+      "d/kernel holds int64, expected floats",
+    );
+  });
+
+  test("a layer without its group", async () => {
+    const bytes = await writeHdf5({
+      attributes: { model_config: small },
+      groups: new Map([["model_weights", { attributes: { layer_names: ["c", "d"] } }]]),
+    });
+    expect(await refused(bytes)).toContain("layer_names has c, but there is no such group");
+  });
+
+  test("weights of another model", async () => {
+    writeFileSync(at("other.h5"), await file(conv, dense));
+    const message = await refusal(() => readKerasWeights(at("other.h5"), trained));
+    expect(message).toContain("it has 2 layers with weights, the model");
+  });
+});
+
+describe("a model_config is refused, with the layer's position, that has", () => {
+  const refusedModel = (text: string) => refusal(() => graphOf(parseModel(text, "x.h5"), "x.h5"));
+
+  test.each<[string, readonly (readonly [string, string, object])[], string]>([
+    ["a layer we lack", [["LSTM", "l", { units: 3 }]], "x.h5: layer 2 l is a LSTM, which is not read"],
+    [
+      "channels first",
+      [["Conv2D", "c", { filters: 4, kernel_size: 3, data_format: "channels_first" }]],
+      'layer 2 c (Conv2D): data_format is "channels_first"',
+    ],
+    [
+      "dilation",
+      [["Conv2D", "c", { filters: 4, kernel_size: 3, dilation_rate: [2, 2] }]],
+      "dilation_rate is [2,2]",
+    ],
+    ["groups", [["Conv2D", "c", { filters: 4, kernel_size: 3, groups: 2 }]], "groups is 2"],
+    ["no number of filters", [["Conv2D", "c", { kernel_size: 3 }]], "filters is missing"],
+    [
+      "an activation we lack",
+      [["Activation", "a", { activation: "mish" }]],
+      'activation "mish" is not among',
+    ],
+    ["an axis that is not the channels", [["BatchNormalization", "b", { axis: 1 }]], "axis is [1]"],
+    [
+      "a softmax within",
+      [
+        ["Activation", "s", { activation: "softmax" }],
+        ["Dense", "d", { units: 2 }],
+      ],
+      "layer 3 d: reads a softmax inside the model",
+    ],
+    [
+      "probabilities that are no softmax",
+      [
+        ["Flatten", "f", {}],
+        ["Dense", "d", { units: 2, activation: "sigmoid" }],
+      ],
+      "the model ends in sigmoid",
+    ],
+    [
+      "maps at its end",
+      [["Conv2D", "c", { filters: 4, kernel_size: 3 }]],
+      "does not give one number a class",
+    ],
+  ])("%s", async (_, layers, says) => {
+    expect(await refusedModel(model(...layers))).toContain(says);
+  });
+
+  test.each<
+    [string, (config: { layers: { inbound_nodes: unknown }[]; [key: string]: unknown }) => void, string]
+  >([
+    [
+      "a loop",
+      ({ layers }) => (layers[1].inbound_nodes = inbound("d")),
+      "layer 2 c reads what is never computed",
+    ],
+    [
+      "a missing layer",
+      ({ layers }) => (layers[1].inbound_nodes = inbound("x")),
+      "layer 2 c reads x, which is no layer",
+    ],
+    ["two layers of one name", ({ layers }) => layers.push(layers[1]), "two layers have the same name"],
+    [
+      "two inputs",
+      (config) =>
+        (config["input_layers"] = [
+          ["in", 0, 0],
+          ["in", 0, 0],
+        ]),
+      "has 2 inputs",
+    ],
+    ["an output that is no layer", (config) => (config["output_layers"] = [["x", 0, 0]]), "the output x"],
+    [
+      "inputs a thousand deep",
+      ({ layers }) => (layers[1].inbound_nodes = JSON.parse(`${"[".repeat(1000)}${"]".repeat(1000)}`)),
+      "lie too deep in each other",
+    ],
+  ])("%s", async (_, change, says) => {
+    const parsed = JSON.parse(small);
+    change(parsed.config);
+    expect(await refusedModel(JSON.stringify(parsed))).toContain(says);
+  });
+});
