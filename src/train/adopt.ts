@@ -16,7 +16,7 @@ export interface Adoption {
 
 /**
  * The variables with values of the file where it has one of the same name and shape.
- * @param where the file, for errors. @throws UserError when it has none.
+ * @param where the file, for errors. @throws UserError when it has no kernel among them.
  */
 export function adopt(
   variables: readonly Variable[],
@@ -28,12 +28,15 @@ export function adopt(
     const given = pretrained.get(name);
     return given !== undefined && sameShape(given.shape, shape);
   };
-  const taken = new Set(kept.filter(fits).map(({ name }) => name));
-  if (taken.size === 0) {
+  const fitting = kept.filter(fits);
+  // biases fit many a model: what was learnt lies in the kernels
+  if (!fitting.some(isKernel)) {
+    const kernel = kept.find(isKernel) ?? kept[0];
     throw new UserError(
-      `${where}: none of its ${pretrained.size} tensors has the name and shape of one of the model's, such as ${kept[0].name} ${showShape(kept[0].shape)}`,
+      `${where}: none of its ${pretrained.size} tensors is a kernel of the model, which has ${kernel.name} ${showShape(kernel.shape)} and others: is it of another model?`,
     );
   }
+  const taken = new Set(fitting.map(({ name }) => name));
   return {
     variables: variables.map((variable) => {
       if (!taken.has(variable.name)) return variable;
@@ -47,6 +50,8 @@ export function adopt(
     },
   };
 }
+
+const isKernel = ({ shape }: Variable) => shape.length === 4;
 
 /** In one line; names that differ in their numbers alone are one, with their count. */
 export function describeAdoption({ taken, left, made }: Adoption): string {

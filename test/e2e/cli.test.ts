@@ -99,14 +99,23 @@ describe("atento data", () => {
 });
 
 describe("help", () => {
-  it.each(["study", "train", "resume", "eval", "model", "data", "data get", "data list", "data preview"])(
-    "of %s ends with an example",
-    async (command) => {
-      const { code, stdout } = await run(`${command} --help`);
-      expect(code).toBe(0);
-      expect(stdout).toMatch(new RegExp(`Example:\\n  atento ${command.split(" ")[0]}`));
-    },
-  );
+  it.each([
+    "study",
+    "train",
+    "resume",
+    "eval",
+    "export",
+    "import",
+    "model",
+    "data",
+    "data get",
+    "data list",
+    "data preview",
+  ])("of %s ends with an example", async (command) => {
+    const { code, stdout } = await run(`${command} --help`);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(new RegExp(`Example:\\n  atento ${command.split(" ")[0]}`));
+  });
 
   it("is shown when nothing is asked", async () => {
     expect(await run("--version")).toMatchObject({

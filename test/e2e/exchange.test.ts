@@ -1,0 +1,141 @@
+import { existsSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { atento, TINY, temporaryFolder } from "./support.ts";
+
+let folder: ReturnType<typeof temporaryFolder>;
+beforeAll(async () => {
+  folder = temporaryFolder();
+  const { code } = await run(`study ${folder.write("tiny.yaml", TINY)}`);
+  expect(code).toBe(0);
+});
+afterAll(() => folder.remove());
+
+const run = (line: string) => atento(line.split(" "), { cwd: folder.path });
+const at = (...path: string[]) => join(folder.path, ...path);
+const bytes = (path: string) => readFileSync(at(path));
+const SE = "runs/tiny/se/seed-1";
+
+const clean = (stderr: string) => stderr.split("\n").filter((line) => line.startsWith("error: "));
+
+describe("atento study", () => {
+  it("leaves every finished run in every format, and makes again what is missing", async () => {
+    const files = readdirSync(at(SE)).filter((name) => /^model|^exports/.test(name));
+    expect(files).toEqual(["exports.json", "model.onnx", "model.safetensors"]);
+    const onnx = bytes(`${SE}/model.onnx`);
+    rmSync(at(SE, "model.onnx"));
+    const { mtimeMs } = statSync(at("runs/tiny/plain/seed-1/model.onnx"));
+    expect((await run("study tiny.yaml")).code).toBe(0);
+    expect(bytes(`${SE}/model.onnx`).equals(onnx)).toBe(true);
+    expect(statSync(at("runs/tiny/plain/seed-1/model.onnx")).mtimeMs).toBe(mtimeMs);
+  });
+});
+
+describe("atento export and import", () => {
+  it("write a run in every format, which evaluates as the run does", async () => {
+    const { stdout, code } = await run(`export ${SE} --all --out taken --json`);
+    expect(code).toBe(0);
+    expect(JSON.parse(stdout)).toEqual({ run: SE, files: ["taken/model.safetensors", "taken/model.onnx"] });
+    expect(bytes("taken/model.safetensors").equals(bytes(`${SE}/model.safetensors`))).toBe(true);
+    expect(bytes("taken/model.onnx").equals(bytes(`${SE}/model.onnx`))).toBe(true);
+    const evaluated = async (path: string) => {
+      const { path: _, ...figures } = JSON.parse((await run(`eval ${path} --json`)).stdout);
+      return figures;
+    };
+    const own = await evaluated(SE);
+    expect(own.count).toBe(40);
+    expect(await evaluated("taken/model.onnx")).toEqual(own);
+    const imported = await run("import taken/model.onnx --out again.safetensors --json");
+    expect(JSON.parse(imported.stdout)).toMatchObject({
+      out: "again.safetensors",
+      classes: 10,
+      left: [],
+      made: [],
+    });
+    expect(await evaluated("again.safetensors")).toEqual(own);
+  });
+
+  it("leave the map away when told to", async () => {
+    await run(`export ${SE} --to onnx --no-map --out plain`);
+    const [without, shown] = [bytes("plain/model.onnx"), bytes(`${SE}/model.onnx`)];
+    expect(shown.includes("Resize")).toBe(true);
+    expect(without.includes("Resize")).toBe(false);
+  });
+
+  it.each([
+    [`export ${SE}`, "expected --to safetensors|onnx or --all"],
+    [`export ${SE} --to onxx`, 'unknown format "onxx": did you mean onnx?'],
+    [
+      `export ${SE} --to onnx --map layer8`,
+      'layer "layer8" has no map of more than one pixel: those that do: conv1',
+    ],
+    ["export nowhere --all", "nowhere: there is no such run or model file"],
+    [
+      "import tiny.yaml",
+      "tiny.yaml: is no model file by its name: expected a run's folder, or a file in .safetensors",
+    ],
+    [
+      `import ${SE}/model.safetensors --out model.h5`,
+      "--out model.h5: expected a name that ends in .safetensors",
+    ],
+    [`import ${SE}/model.safetensors --out ${SE}/model.safetensors`, "is the file itself"],
+    [`import ${SE}/model.onnx --mean 0,0,0`, "--mean and --std go together"],
+  ])("%s: one line that says %j", async (line, says) => {
+    const { code, stderr, stdout } = await run(line);
+    expect(stdout).toBe("");
+    expect(clean(stderr)).toHaveLength(1);
+    expect(stderr).toContain(says);
+    expect(stderr).not.toMatch(/^ +at /m);
+    expect(code).toBe(2);
+  });
+});
+
+describe("pretrained weights", () => {
+  const STARTED = TINY.replace("name: tiny", "name: started").replace(
+    "train: {",
+    "train: { freeze: [stem], bodyRate: 0.5,",
+  );
+  const study = (pretrained: string) => STARTED.replace("model: {", `model: { pretrained: ${pretrained},`);
+
+  it("start a study; changed weights are another study", async () => {
+    await run(`export ${SE} --to safetensors --out start`);
+    folder.write("started.yaml", study("start/model.safetensors"));
+    const done = await run("study started.yaml");
+    expect(done.stderr).toContain(
+      "note: pretrained start/model.safetensors: 27 tensors taken; left: layer*.*.se.fc*.bias (2), ",
+    );
+    expect(done.stderr).toContain(
+      "note: pretrained start/model.safetensors: 31 tensors taken; left: none; made new: none",
+    );
+    expect(done.code).toBe(0);
+    const known = JSON.parse(bytes("runs/started/study.json").toString());
+    expect(known.variants.se).toMatchObject({
+      train: { freeze: ["stem"], bodyRate: 0.5 },
+      pretrained: { file: "start/model.safetensors" },
+    });
+    expect((await run("study started.yaml")).code).toBe(0);
+    await run("export runs/started/se/seed-1 --to safetensors --out start");
+    const changed = await run("study started.yaml");
+    expect(changed.code).toBe(2);
+    expect(changed.stderr).toContain("variants.plain.pretrained.sha256 is");
+    folder.write("started.yaml", study("gone.safetensors"));
+    expect((await run("study started.yaml")).stderr).toContain(
+      "gone.safetensors: there is no such run or model file",
+    );
+  });
+
+  it("start a single run, and resume goes on with it", async () => {
+    const model = "--depths 1 --widths 4 --expansion 2 --stem imagenet";
+    const options = `${model} --data shapes --epochs 1 --freeze stem --body-rate 0.1`;
+    const { code, stderr } = await run(`train resnet14 --name own ${options} --pretrained ${SE}`);
+    expect(stderr).toContain(`note: pretrained ${SE}: `);
+    expect(stderr).toContain("conv1.weight"); // of another stem
+    expect(code).toBe(0);
+    expect(JSON.parse(bytes("runs/train/own/seed-1/run.json").toString()).settings).toMatchObject({
+      train: { freeze: ["stem"], bodyRate: 0.1 },
+      pretrained: { file: SE },
+    });
+    expect(existsSync(at("runs/train/own/seed-1/model.onnx"))).toBe(false);
+    expect((await run("resume runs/train/own/seed-1")).code).toBe(0);
+  });
+});
