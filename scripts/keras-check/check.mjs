@@ -5,7 +5,6 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Command } from "commander";
-import { loadDataset } from "../../dist/data/load.js";
 import { createEngine } from "../../dist/engine/create.js";
 import { readKeras, readKerasWeights } from "../../dist/exchange/keras/read.js";
 import { writeKeras } from "../../dist/exchange/keras/write.js";
