@@ -3,6 +3,7 @@ import { version } from "../train/environment.ts";
 import { withExample } from "./common.ts";
 import { dataCommand } from "./data.ts";
 import { evalCommand } from "./eval.ts";
+import { explainCommand } from "./explain.ts";
 import { modelCommand } from "./model.ts";
 import { resumeCommand } from "./resume.ts";
 import { studyCommand } from "./study.ts";
@@ -20,6 +21,7 @@ export function program(): Command {
     trainCommand(),
     resumeCommand(),
     evalCommand(),
+    explainCommand(),
     modelCommand(),
     dataCommand(),
   ]) {
