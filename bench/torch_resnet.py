@@ -116,4 +116,5 @@ def main():
                       "inferImagesPerSecond": infer, "peakRssMiB": peak}))
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -1,4 +1,10 @@
 export type { AttentionSpec } from "./attention/spec.ts";
+export { type ExplainOptions, type Explanation, explain } from "./cam/explain.ts";
+export { type ClassTarget, Explainer, type Maps, type MapsRequest, type RawMaps } from "./cam/explainer.ts";
+export { type Gate, gatesOf } from "./cam/gates.ts";
+export { methods } from "./cam/methods/registry.ts";
+export type { MethodScores, RunScores } from "./cam/record.ts";
+export type { CamMethod } from "./cam/spec.ts";
 export type { Dataset, Split } from "./data/dataset.ts";
 export { loadDataset } from "./data/load.ts";
 export { type DataSource, sourceFromText } from "./data/registry.ts";

@@ -3,6 +3,7 @@ import { availableParallelism, cpus } from "node:os";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { stems, unknownName } from "../models/options.ts";
 import { UserError } from "../tensor/errors.ts";
+import { camText, measureCam } from "./cam.ts";
 import { ratiosOf } from "./compare.ts";
 import { measure, type Variant } from "./measure.ts";
 import { opponents, type Places } from "./opponents.ts";
@@ -22,6 +23,7 @@ interface Options extends Places {
   readonly passes: boolean;
   readonly against: readonly string[];
   readonly profile?: boolean;
+  readonly cam?: number;
   readonly json?: boolean;
   readonly single?: string;
 }
@@ -50,6 +52,7 @@ const program = new Command("npm run bench --")
   .option("--python <path>", "Python that has PyTorch", "python3")
   .option("--tensorflow-python <path>", "Python that has TensorFlow (default: that of --python)")
   .option("--tfjs <folder>", "folder whose node_modules has TensorFlow.js", ".")
+  .option("--cam <images>", "heatmaps of so many images instead; --against torch: pytorch-grad-cam", count)
   .option("--profile", "where the time of a training step goes")
   .option("--json", "one JSON document")
   .addOption(new Option("--single <settings>", "measure in this process").hideHelp())
@@ -59,6 +62,7 @@ const program = new Command("npm run bench --")
 Examples:
   npm run bench -- --attention none se cbam --against torch torch-compile --python PATH --rounds 3
   npm run bench -- --against tensorflow tfjs --tensorflow-python PATH --tfjs FOLDER
+  npm run bench -- --cam 1000 --stem pooled --rounds 3 --against torch --python PATH
   npm run bench -- --threads 1 2 --isa avx2 avx512 --no-passes`,
   );
 
@@ -85,6 +89,10 @@ async function main(options: Options): Promise<void> {
     return opponents[name];
   });
   const { attention, batch, steps, rounds, threads = [availableParallelism()], isa = [undefined] } = options;
+  if (options.cam !== undefined) {
+    await benchCam(options, options.cam, threads);
+    return;
+  }
   const variants = isa.flatMap((set) =>
     (options.passes ? [true] : [true, false]).map((passes) => ({ isa: set, passes })),
   );
@@ -105,6 +113,23 @@ async function main(options: Options): Promise<void> {
     }
   }
   if (options.json) console.log(JSON.stringify(documents.length === 1 ? documents[0] : documents, null, 2));
+}
+
+async function benchCam(
+  { stem, attention, rounds, against, python, json }: Options,
+  images: number,
+  threads: readonly number[],
+): Promise<void> {
+  const documents: object[] = [];
+  for (const name of stem) {
+    for (const kind of attention) {
+      const workload = { stem: name, attention: kind, images, rounds, threads: threads[0] };
+      const speeds = await measureCam(workload, against.includes("torch") ? python : undefined);
+      documents.push({ ...workload, ...speeds });
+      if (!json) console.log(`\n${camText(workload, speeds)}`);
+    }
+  }
+  if (json) console.log(JSON.stringify(documents.length === 1 ? documents[0] : documents, null, 2));
 }
 
 try {

@@ -1,11 +1,8 @@
 import { Command, Option } from "commander";
 import type { Dataset } from "../data/dataset.ts";
-import { type DataSource, sourceFromText } from "../data/registry.ts";
-import { dataSourceSchema } from "../data/schema.ts";
 import { formatOf, loadModel } from "../exchange/formats.ts";
 import { grouped, percent } from "../report/numbers.ts";
 import { type Column, textTable } from "../report/text-table.ts";
-import { check, expectChecked } from "../study/issues.ts";
 import { UserError } from "../tensor/errors.ts";
 import { evaluateRun } from "../train/evaluate-run.ts";
 import { modelFile, type Trained } from "../train/trained.ts";
@@ -22,18 +19,7 @@ import {
 } from "./common.ts";
 import { type GivenOptions, givenBy, withGiven } from "./given.ts";
 import { interruptible } from "./interrupt.ts";
-
-/** Images of a folder are brought to the size that the model was trained on. */
-function atSizeOf([height, width]: readonly [number, number], source: DataSource): DataSource {
-  return source.source === "folder" ? { ...source, size: [height, width] } : source;
-}
-
-/** The data named on the command line, else those the model was trained on. */
-function sourceOf(path: string, { data, image }: Trained, named: string | undefined): DataSource {
-  if (named !== undefined) return atSizeOf(image, sourceFromText(named));
-  if (data) return expectChecked(check(dataSourceSchema, data.source, ["data", "source"]));
-  throw new UserError(`${path}: does not say what it was trained on: name the data with --data`);
-}
+import { dataFor, ownData } from "./trained-data.ts";
 
 /** Class names of the data where the file has none, in the data's order. */
 const named = (trained: Trained, { classes }: Dataset): Trained =>
@@ -76,7 +62,7 @@ export function evalCommand(): Command {
       );
     }
     const trained = await loadModel(path, given);
-    const source = sourceOf(path, trained, options.data);
+    const source = options.data === undefined ? ownData(path, trained) : dataFor(trained.image, options.data);
     const show = display();
     const { assumed = [] } = trained;
     for (const what of assumed) show.line(`${path}: assumed ${assumptions[what]}`);

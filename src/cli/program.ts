@@ -3,6 +3,7 @@ import { version } from "../train/environment.ts";
 import { withExample } from "./common.ts";
 import { dataCommand } from "./data.ts";
 import { evalCommand } from "./eval.ts";
+import { explainCommand } from "./explain.ts";
 import { exportCommand } from "./export.ts";
 import { importCommand } from "./import.ts";
 import { modelCommand } from "./model.ts";
@@ -22,6 +23,7 @@ export function program(): Command {
     trainCommand(),
     resumeCommand(),
     evalCommand(),
+    explainCommand(),
     exportCommand(),
     importCommand(),
     modelCommand(),

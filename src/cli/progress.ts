@@ -59,6 +59,12 @@ export class Narrator {
           { label: "judge", fraction: run.done / run.total, text: `${run.done} of ${run.total} images` },
         ]);
         return;
+      case "explain":
+        this.#show.bars([
+          ...this.#bars({ settings, index, runs, run }, this.#step).slice(0, -1),
+          { label: "explain", fraction: run.done / run.total, text: `${run.done} of ${run.total} images` },
+        ]);
+        return;
       case "end":
         if (!run.finished) return;
         this.#clock.finish(settings.variant, run.finished.figures.elapsedMs);

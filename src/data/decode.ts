@@ -16,7 +16,7 @@ const LARGEST_KEPT = 64;
 const AT_ONCE = 16;
 const REPORTED = 3;
 /** 100 megapixels: what a larger image says may be a lie that takes all memory. */
-const LIMITS: SharpOptions = { limitInputPixels: 1e8 };
+export const LIMITS: SharpOptions = { limitInputPixels: 1e8 };
 
 /** Where decoded images go: one target a size, since a size met on the way may prove not to be common to all. */
 export type Allocate = (size: ImageSize) => (path: string, pixels: Uint8Array) => void;
@@ -123,6 +123,26 @@ export async function readImage(image: string | Uint8Array, size: ImageSize): Pr
   } catch (error) {
     throw new UserError(`${where}: is no image that can be read (${reason(error)})`);
   }
+}
+
+/**
+ * How sharp's `cover` brings an image to a size: by one factor for both sides, which makes it this high and wide, then
+ * cut from left and top on.
+ */
+export function coverOf(
+  image: ImageSize,
+  { height, width }: ImageSize,
+): ImageSize & { readonly left: number; readonly top: number } {
+  const factor = Math.min(image.width / width, image.height / height);
+  const scaled = {
+    width: Math.max(width, Math.round(image.width / factor)),
+    height: Math.max(height, Math.round(image.height / factor)),
+  };
+  return {
+    ...scaled,
+    left: Math.floor((scaled.width - width + 1) / 2),
+    top: Math.floor((scaled.height - height + 1) / 2),
+  };
 }
 
 /** One image as [H,W,3] bytes; undefined when `exact` and its own size is another. Throws what sharp throws. */

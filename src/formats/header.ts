@@ -146,7 +146,7 @@ const isCounts = (value: unknown): value is number[] =>
 export interface TensorShape {
   readonly shape: Shape;
   /** F32 by default. */
-  readonly dtype?: "F32" | "I64";
+  readonly dtype?: "F32" | "I64" | "I32" | "U8";
 }
 
 export const bytesOf = ({ shape, dtype = "F32" }: TensorShape) => sizeOf(shape) * dtypes[dtype].bytes;

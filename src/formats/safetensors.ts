@@ -17,8 +17,10 @@ export interface Safetensors {
 
 /** A tensor to write. `values` is read once, in the file's order: a getter can hand tensors over one by one. */
 export interface NewTensor extends TensorShape {
-  readonly values: Float32Array | BigInt64Array;
+  readonly values: Float32Array | BigInt64Array | Int32Array | Uint8Array;
 }
+
+const arrays = { F32: Float32Array, I64: BigInt64Array, I32: Int32Array, U8: Uint8Array };
 
 /** Values in the array type of their dtype (F16 and BF16: Float32Array), as a copy. */
 export function valuesOf({ dtype, bytes }: StoredTensor): TypedArray {
@@ -60,7 +62,7 @@ export function writeSafetensors(
   let at = head.length;
   for (const [name, tensor] of order) {
     const { values } = tensor;
-    const wanted = tensor.dtype === "I64" ? BigInt64Array : Float32Array;
+    const wanted = arrays[tensor.dtype ?? "F32"];
     if (!(values instanceof wanted) || values.byteLength !== bytesOf(tensor)) {
       throw new Error(
         `${name}: ${values.length} values of ${values.constructor.name} do not fit ${showShape(tensor.shape)}`,

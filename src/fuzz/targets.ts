@@ -4,6 +4,8 @@ import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import sharp from "sharp";
 import { Header } from "tar";
+import { decodePhotograph } from "../cam/images.ts";
+import { camPaths, readRunScores } from "../cam/run.ts";
 import { decodeImages } from "../data/decode.ts";
 import type { ImageFiles } from "../data/imageFiles.ts";
 import { Pack, readPack } from "../data/pack.ts";
@@ -79,7 +81,35 @@ function modelVariables(): Variable[] {
 export async function makeTargets(folder: string): Promise<Target[]> {
   const made = [safetensors(), await checkpoint(folder), await model(folder), ...run(folder)];
   made.push(await onnxModel(folder), await stateDict(folder), ...(await kerasFiles(folder)));
-  return [...made, tar(folder), await images(), await pack(folder), study(), cifar10()];
+  return [
+    ...made,
+    ...[tar(folder), await images(), await pack(folder), study(), cifar10()],
+    ...[scores(folder), await photograph()],
+  ];
+}
+
+function scores(folder: string): Target {
+  const paths = camPaths(folder);
+  mkdirSync(paths.folder, { recursive: true });
+  const own = { insertion: [0.5], deletion: [0.1], road: [0.2], drop: [0], increase: [1], sanity: [0.1] };
+  const images = [{ index: 3, label: 1, predicted: 1, probability: 0.9 }];
+  return {
+    name: "scores of maps",
+    seeds: [Buffer.from(JSON.stringify({ layer: "layer4", images, methods: { "grad-cam": own } }))],
+    read: async (bytes) => {
+      writeFileSync(paths.scores, bytes);
+      await readRunScores(folder);
+    },
+  };
+}
+
+async function photograph(): Promise<Target> {
+  const pixels = { create: { width: 23, height: 17, channels: 3 as const, background: "#336699" } };
+  return {
+    name: "photograph to explain",
+    seeds: [await sharp(pixels).jpeg().toBuffer(), await sharp(pixels).png().toBuffer()],
+    read: (bytes) => decodePhotograph(bytes, "photo.jpg", [8, 8], 16),
+  };
 }
 
 function safetensors(): Target {

@@ -33,6 +33,8 @@ const caseSchema = z.object({
   batchNorm: z
     .object({ eps: z.number().positive(), momentum: z.number().min(0).max(1) })
     .default({ eps: 1e-5, momentum: 0.1 }),
+  /** Where heatmaps are taken. */
+  camLayer: z.string().default("layer4"),
   optimizers: z
     .record(z.string(), z.looseObject({ name: z.string().optional(), steps: count.optional() }))
     .default({}),
@@ -62,6 +64,8 @@ export interface ParityCase {
   /** Count of the other program. */
   readonly parameters?: number;
   readonly trainings: readonly Training[];
+  /** Layer of the heatmaps. */
+  readonly camLayer: string;
   /** Parameters and running statistics by name. */
   readonly initial: ReadonlyMap<string, StoredValues>;
   readonly images: Float32Array;
@@ -86,6 +90,7 @@ export async function readCase(folder: string): Promise<ParityCase> {
     folder,
     model,
     parameters: description.parameters,
+    camLayer: description.camLayer,
     trainings: Object.entries(description.optimizers).map(([key, given]) => trainingOf(folder, key, given)),
     initial: stored(initial),
     ...batchOf(join(folder, "batch.safetensors"), batch, model, description),

@@ -2,6 +2,7 @@ import type { Engine } from "../engine/engine.ts";
 import { UserError } from "../tensor/errors.ts";
 import { showShape } from "../tensor/tensor.ts";
 import type { ParityCase, StoredValues } from "./case.ts";
+import { explain } from "./heatmaps.ts";
 import { type Computed, countParameters, differentiate, evaluate, train } from "./quantities.ts";
 
 /** How far a quantity, or a family of them, is from what the other program computed. */
@@ -19,21 +20,22 @@ export interface Row {
 
 export interface CaseReport {
   readonly rows: readonly Row[];
-  /** Tensors of expect.safetensors that are not compared here. */
-  readonly ignored: readonly string[];
 }
 
 export const passes = ({ error, tolerance }: Row) => error <= tolerance;
 
 /** Of logits, probabilities, losses, gradients and statistics. */
 const valueTolerance = 1e-4;
+/** Of maps that come from a singular vector, or from many runs of the network. */
+const heatmapTolerance = 1e-3;
+const looseHeatmaps = /^cam\.(.*eigen.*|scorecam|ablationcam)$/;
 /** Of the norm of all movements together: Adam's first steps amplify rounding where a gradient is nearly 0. */
 const movementTolerance = 0.03;
 /** Stands for the magnitude of what is expected to be 0 throughout. */
 const zeroMagnitude = 1e-2;
 
 /**
- * Computes again what a case expects, but heatmaps, and measures the differences.
+ * Computes again what a case expects and measures the differences.
  * @throws UserError for a case whose tensors do not fit its architecture.
  */
 export async function checkCase(at: ParityCase, engine: Engine): Promise<CaseReport> {
@@ -72,14 +74,24 @@ export async function checkCase(at: ParityCase, engine: Engine): Promise<CaseRep
       if (row) rows.push(row);
     }
   }
-  const ignored = [...left.keys()].filter((name) => /^(cam|map)\./.test(name));
-  const unknown = [...left.keys()].filter((name) => !ignored.includes(name));
+  const heatmaps = [...left.keys()].filter((name) => /^(cam|map)\./.test(name));
+  if (heatmaps.length > 0) {
+    for (const [name, values] of await explain(at, engine, heatmaps)) {
+      const tolerance = looseHeatmaps.test(name) ? heatmapTolerance : valueTolerance;
+      rows.push({
+        ...largestError(at, name, new Map([["", left.get(name)!]]), new Map([["", values]])),
+        tolerance,
+      });
+      left.delete(name);
+    }
+  }
+  const unknown = [...left.keys()];
   if (unknown.length > 0) {
     const more = unknown.length > 1 ? ` and ${unknown.length - 1} more` : "";
     throw new UserError(`${at.folder}/expect.safetensors: nothing here computes ${unknown[0]}${more}`);
   }
   if (rows.length === 0) throw new UserError(`${at.folder}/expect.safetensors: holds nothing to compare`);
-  return { rows, ignored };
+  return { rows };
 }
 
 function parameterCount(at: ParityCase): Row {

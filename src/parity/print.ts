@@ -5,7 +5,7 @@ import { type CaseReport, passes, type Row } from "./check.ts";
 const figure = (value: number) => (value === 0 ? "0" : value.toExponential(1));
 
 /** A row per quantity: largest relative error, tolerance, verdict, and the tensor the error is in. */
-export function showReport(at: ParityCase, engine: string, { rows, ignored }: CaseReport): string {
+export function showReport(at: ParityCase, engine: string, { rows }: CaseReport): string {
   const table = textTable<Row>(
     [
       { title: "quantity", cell: ({ quantity }) => quantity },
@@ -17,8 +17,7 @@ export function showReport(at: ParityCase, engine: string, { rows, ignored }: Ca
     ],
     rows,
   );
-  const left = ignored.length > 0 ? [`not compared: ${ignored.length} heatmaps (cam.*, map.*)`] : [];
-  return [`${at.name} (${at.folder}) · ${engine}`, table, ...left, ""].join("\n");
+  return [`${at.name} (${at.folder}) · ${engine}`, table, ""].join("\n");
 }
 
 /** The last line: how many comparisons there were, and which failed. */

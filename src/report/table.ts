@@ -1,4 +1,5 @@
 import type { Figure, StudyResults, VariantStatistics } from "../study/results.ts";
+import { scoreColumns, scoreNotes } from "./explanations.ts";
 import { duration, grouped, percent, rate, scaled } from "./numbers.ts";
 import { type Column, markdownTable, textTable } from "./text-table.ts";
 
@@ -46,6 +47,7 @@ export function studyMarkdown(results: StudyResults): string {
     (text) => text,
   );
   const pictures = ["accuracy", "loss"].flatMap((metric) => ["", `![${metric} an epoch](${metric}.svg)`]);
+  if (results.explanations) pictures.push("", "![where the variants look](heatmaps.png)");
   return [`# ${results.study}`, "", markdownTable(columns, rows), "", ...notes, ...pictures, ""].join("\n");
 }
 
@@ -73,12 +75,8 @@ export function speedMarkdown({ study, runs, statistics }: StudyResults): string
 
 type Mark = (text: string) => string;
 
-function content(
-  { statistics, data, failed = [] }: StudyResults,
-  all: readonly FigureColumn[],
-  best: Mark,
-  other: Mark,
-) {
+function content(results: StudyResults, all: readonly FigureColumn[], best: Mark, other: Mark) {
+  const { statistics, data, failed = [] } = results;
   const rows: Row[] = Object.entries(statistics);
   const present = all.filter(({ figure }) => rows.some(([, row]) => row[figure]));
   const columns: Column<Row>[] = [
@@ -97,9 +95,10 @@ function content(
         },
       };
     }),
+    ...scoreColumns<Row>(results, best, other),
   ];
   const missing = failed.map(({ variant, seed, what }) => `Missing: ${variant}, seed ${seed}: ${what}.`);
-  return { rows, columns, notes: [...notesOn(rows, data, all), ...missing] };
+  return { rows, columns, notes: [...notesOn(rows, data, all), ...scoreNotes(results), ...missing] };
 }
 
 /** As it is shown, so that values that look equal are marked alike. */

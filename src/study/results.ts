@@ -1,4 +1,6 @@
+import type { RunScores } from "../cam/record.ts";
 import type { EpochRecord, RunData, RunFigures, RunSettings } from "../train/types.ts";
+import { type Explanations, explanationsOf } from "./explanations.ts";
 import { type Spread, spread } from "./statistics.ts";
 
 /** A finished run: who it is, its figures, and how it came there. */
@@ -6,6 +8,8 @@ export interface FinishedRun {
   readonly settings: RunSettings;
   readonly figures: RunFigures;
   readonly epochs: readonly EpochRecord[];
+  /** What its maps are worth, where it was explained. */
+  readonly explained?: RunScores;
 }
 
 /** A run that could not be finished, and why. */
@@ -27,6 +31,8 @@ export interface StudyResults {
   readonly data: RunData;
   readonly runs: readonly ({ readonly variant: string; readonly seed: number } & RunFigures)[];
   readonly statistics: Readonly<Record<string, VariantStatistics>>;
+  /** What the maps of runs and variants are worth; absent when no run was explained. */
+  readonly explanations?: Explanations;
   /** Runs of the study that are missing in the others; absent when there are none. */
   readonly failed?: readonly FailedRun[];
 }
@@ -47,6 +53,7 @@ export function resultsOf(
     data,
     runs: finished.map(({ settings: { variant, seed }, figures }) => ({ variant, seed, ...figures })),
     statistics: Object.fromEntries(variants.map((variant) => [variant, statisticsOf(figuresOf(variant))])),
+    ...explanationsOf(finished),
     ...(failed.length > 0 && { failed }),
   };
 }

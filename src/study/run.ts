@@ -1,4 +1,7 @@
 import { join } from "node:path";
+import { NoMaps } from "../cam/layers.ts";
+import type { RunScores } from "../cam/record.ts";
+import { explainRun, readRunScores, writeSampleImages } from "../cam/run.ts";
 import type { Dataset } from "../data/dataset.ts";
 import type { Engine } from "../engine/engine.ts";
 import { completeExports } from "../exchange/export.ts";
@@ -31,7 +34,11 @@ export interface StudyProgress {
   /** Of this run, counted from 0. */
   readonly index: number;
   readonly runs: number;
-  readonly run: RunProgress | { readonly kind: "end"; readonly finished?: FinishedRun };
+  readonly run:
+    | RunProgress
+    /** Images of a finished run that are explained, and their maps judged. */
+    | { readonly kind: "explain"; readonly done: number; readonly total: number }
+    | { readonly kind: "end"; readonly finished?: FinishedRun };
 }
 
 export interface StudyOutcome {
@@ -45,9 +52,9 @@ export interface StudyOutcome {
 }
 
 /**
- * Trains what a study lacks, a folder <variant>/seed-<n> each, and writes its model in every format, and results.json,
- * after every run. A run whose
- * numbers are no longer finite does not keep the others from being trained.
+ * Trains what a study lacks, a folder <variant>/seed-<n> each; of every finished run it explains a sample of the test
+ * set, writes the model in every format, and then results.json. A run whose numbers are no longer finite does not keep
+ * the others from being trained.
  * @throws UserError when the folder holds runs that cannot be compared with these.
  */
 export async function runStudy(study: Study, request: StudyRequest): Promise<StudyOutcome> {
@@ -56,6 +63,7 @@ export async function runStudy(study: Study, request: StudyRequest): Promise<Stu
   const data = resolveData(study.data, dataset);
   const runs = resolveRuns(study, data, await fingerprintsOf(study));
   await openStudyFolder(folder, studyFileOf(study.name, runs, version));
+  await writeSampleImages(folder, dataset);
   const others = await finishedBefore(folder, runs);
 
   const finished: FinishedRun[] = [];
@@ -87,7 +95,12 @@ export async function runStudy(study: Study, request: StudyRequest): Promise<Stu
       failed.push({ variant: settings.variant, seed: settings.seed, what: trained.what });
       report({ kind: "note", text: trained.message });
     } else {
-      run = { settings, figures: trained.figures!, epochs: trained.epochs };
+      const explained = await explainFinished(folder, settings, request, report);
+      if (explained === "interrupted") {
+        report({ kind: "end" });
+        return outcome("interrupted");
+      }
+      run = { settings, figures: trained.figures!, epochs: trained.epochs, ...explained };
       finished.push(run);
       await completeExports(at, (text) => report({ kind: "note", text }));
     }
@@ -101,6 +114,27 @@ export async function runStudy(study: Study, request: StudyRequest): Promise<Stu
   return outcome("done");
 }
 
+/** What the maps of a finished run are worth; nothing where the network has no map to take, which is noted. */
+async function explainFinished(
+  folder: string,
+  settings: RunSettings,
+  { dataset, engine, signal }: StudyRequest,
+  report: (run: StudyProgress["run"]) => void,
+): Promise<{ readonly explained?: RunScores } | "interrupted"> {
+  try {
+    const explained = await explainRun({
+      ...{ folder: runFolder(folder, settings), dataset, engine, signal },
+      onProgress: (progress) => report({ kind: "explain", ...progress }),
+    });
+    return { explained };
+  } catch (error) {
+    if (signal?.aborted) return "interrupted";
+    if (!(error instanceof NoMaps)) throw error;
+    report({ kind: "note", text: error.message });
+    return {};
+  }
+}
+
 /** Finished runs of the same variants with seeds that are not asked for now: the report keeps them. */
 async function finishedBefore(folder: string, asked: readonly RunSettings[]): Promise<FinishedRun[]> {
   const variants = new Set(asked.map(({ variant }) => variant));
@@ -110,7 +144,8 @@ async function finishedBefore(folder: string, asked: readonly RunSettings[]): Pr
     const { settings, figures, status } = file;
     if (status !== "done" || !figures || !variants.has(settings.variant) || seeds.has(settings.seed))
       continue;
-    found.push({ settings, figures, epochs: await readMetrics(run) });
+    const explained = await readRunScores(run);
+    found.push({ settings, figures, epochs: await readMetrics(run), ...(explained && { explained }) });
   }
   return found;
 }

@@ -34,7 +34,7 @@ describe("atento study", () => {
     expect(stopped.stdout).toBe("");
     expect(stopped.stderr).toContain("to go on: atento study tiny.yaml");
     expect(json("runs/tiny/plain/seed-1/run.json").status).toBe("interrupted");
-    expect(readdirSync(join(folder.path, "runs/tiny"))).toEqual(["plain", "study.json"]);
+    expect(readdirSync(join(folder.path, "runs/tiny"))).toEqual(["cam", "plain", "study.json"]);
 
     const done = await atento(["study", study], start);
     expect(done).toMatchObject({ code: 0 });
@@ -77,6 +77,7 @@ describe("atento study", () => {
     expect(readdirSync(report).sort()).toEqual([
       "accuracy.png",
       "accuracy.svg",
+      "heatmaps.png",
       "loss.png",
       "loss.svg",
       "speed.md",

@@ -17,7 +17,7 @@ const BLUE = [0, 0, 255];
 interface Case {
   images?: string;
   options?: LoadOptions;
-  source?: { size?: number | [number, number]; test?: number; seed?: number };
+  source?: { size?: number | [number, number]; test?: number; seed?: number; masks?: string };
 }
 
 /** Loads a tree of files from a folder with an empty cache. */
@@ -361,4 +361,17 @@ test.skipIf(!sample)("3,000 images of CIFAR-10 (needs ../shared/data/cifar-10-sa
   });
   const again = await loadDataset(source, { cache });
   expect(again.fingerprint).toBe(dataset.fingerprint);
+});
+
+test("masks of the test images are taken from a folder beside, by their paths, whatever their endings", async () => {
+  const masks = await temporaryFolder();
+  const [light, dark] = await Promise.all([plainImage(4, 3, [255, 255, 255]), plainImage(4, 3, [0, 0, 0])]);
+  await writeTree(masks, { "test/cat/x.bmp.png": light });
+  const source = { masks };
+  await expect(load(await small(), { source })).rejects.toThrow(/holds no mask of test\/cat\/x\.png/);
+  const jpeg = await sharp(light).jpeg().toBuffer();
+  await writeTree(masks, { "test/cat/x.jpg": jpeg, "test/dog/y.png": dark, "train/cat/a.png": dark });
+  const { test: images, train } = await load(await small(), { source });
+  expect([...images.masks!]).toEqual([...new Array(12).fill(1), ...new Array(12).fill(0)]);
+  expect(train.masks).toBeUndefined();
 });

@@ -1,0 +1,65 @@
+import { topologicalOrder } from "../autodiff/gradient.ts";
+import { nearest } from "../files/nearest.ts";
+import { shorten } from "../files/shorten.ts";
+import type { BuiltModel } from "../models/build.ts";
+import { UserError } from "../tensor/errors.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+
+/** Layers with maps [N,C,h,w] that the logits depend on, in the order in which they are computed. */
+export function mapLayers({ logits, nn }: Pick<BuiltModel, "logits" | "nn">): Map<string, Tensor> {
+  const reached = new Set(topologicalOrder([logits]));
+  return new Map([...nn.layers].filter(([, x]) => x.shape.length === 4 && reached.has(x)));
+}
+
+const pixelsOf = ({ shape: [, , h, w] }: Tensor) => h * w;
+const isOutermost = (name: string) => !name.includes(".");
+
+/** Layers worth naming to people: whole stages where there are such, else all, the deepest first. */
+function worthNaming(layers: ReadonlyMap<string, Tensor>): (readonly [string, Tensor])[] {
+  const useful = [...layers].filter(([, x]) => pixelsOf(x) > 1).reverse();
+  const stages = useful.filter(([name]) => isOutermost(name));
+  return stages.length > 0 ? stages : useful;
+}
+
+/** A network that keeps no two pixels apart. */
+export class NoMaps extends UserError {
+  override name = "NoMaps";
+}
+
+const LISTED = 6;
+
+/** Such as `layer4 (2×2), layer3 (4×4)`. */
+export function layersThatWork(layers: ReadonlyMap<string, Tensor>): string {
+  const named = worthNaming(layers)
+    .slice(0, LISTED)
+    .map(
+      ([
+        name,
+        {
+          shape: [, , h, w],
+        },
+      ]) => `${name} (${h}×${w})`,
+    );
+  return named.length > 0 ? named.join(", ") : "none of this model's";
+}
+
+/**
+ * The layer that maps are taken at when nobody says: the last stage with more than one pixel, or the last layer.
+ * @throws NoMaps when the model has no layer with more than one pixel.
+ */
+export function defaultLayer(layers: ReadonlyMap<string, Tensor>): string {
+  const [first] = worthNaming(layers);
+  if (first) return first[0];
+  throw new NoMaps("this model has no layer with more than one pixel: there is nothing to draw a map of");
+}
+
+/** @throws UserError with the nearest name and layers that work. */
+export function findLayer(layers: ReadonlyMap<string, Tensor>, name: string): Tensor {
+  const found = layers.get(name);
+  if (found) return found;
+  const close = nearest(name, layers.keys());
+  const hint = close ? `did you mean ${close}? ` : "";
+  throw new UserError(
+    `layer "${shorten(name)}": the model has no layer of that name whose output is a map: ${hint}there are ${layersThatWork(layers)}; atento model lists all`,
+  );
+}
