@@ -4,6 +4,7 @@ import { withExample } from "./common.ts";
 import { dataCommand } from "./data.ts";
 import { evalCommand } from "./eval.ts";
 import { modelCommand } from "./model.ts";
+import { reportCommand } from "./report.ts";
 import { resumeCommand } from "./resume.ts";
 import { studyCommand } from "./study.ts";
 import { trainCommand } from "./train.ts";
@@ -20,6 +21,7 @@ export function program(): Command {
     trainCommand(),
     resumeCommand(),
     evalCommand(),
+    reportCommand(),
     modelCommand(),
     dataCommand(),
   ]) {

@@ -15,15 +15,23 @@ export interface StudyFile {
   readonly data: RunData;
   readonly seeds: readonly number[];
   readonly variants: Readonly<Record<string, { readonly model: ResNet; readonly train: TrainOptions }>>;
+  /** That trained it last, for people; absent where it was not the command line. */
+  readonly command?: string;
 }
 
-export function studyFileOf(name: string, runs: readonly RunSettings[], atento: string): StudyFile {
+export function studyFileOf(
+  name: string,
+  runs: readonly RunSettings[],
+  atento: string,
+  command?: string,
+): StudyFile {
   return {
     atento,
     name,
     data: runs[0].data,
     seeds: [...new Set(runs.map(({ seed }) => seed))],
     variants: Object.fromEntries(runs.map(({ variant, model, train }) => [variant, { model, train }])),
+    command,
   };
 }
 

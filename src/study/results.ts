@@ -1,4 +1,5 @@
-import type { EpochRecord, RunData, RunFigures, RunSettings } from "../train/types.ts";
+import type { EpochRecord, Evaluation, RunData, RunFigures, RunSettings } from "../train/types.ts";
+import { type Comparison, comparisonsOf } from "./comparisons.ts";
 import { type Spread, spread } from "./statistics.ts";
 
 /** A finished run: who it is, its figures, and how it came there. */
@@ -6,6 +7,8 @@ export interface FinishedRun {
   readonly settings: RunSettings;
   readonly figures: RunFigures;
   readonly epochs: readonly EpochRecord[];
+  /** Of the test set, image by image; absent where its file is. */
+  readonly test?: Evaluation;
 }
 
 /** A run that could not be finished, and why. */
@@ -17,7 +20,7 @@ export interface FailedRun {
 
 export type Figure = keyof RunFigures;
 
-/** Mean and deviation over a variant's seeds of every figure that all its runs have. */
+/** Mean, deviation and 95 % interval over a variant's seeds of every figure that all its runs have. */
 export type VariantStatistics = { readonly runs: number } & { readonly [F in Figure]?: Spread };
 
 /** results.json. */
@@ -27,6 +30,8 @@ export interface StudyResults {
   readonly data: RunData;
   readonly runs: readonly ({ readonly variant: string; readonly seed: number } & RunFigures)[];
   readonly statistics: Readonly<Record<string, VariantStatistics>>;
+  /** Pairs of variants by test accuracy, on the same seeds and on the same images. */
+  readonly comparisons: readonly Comparison[];
   /** Runs of the study that are missing in the others; absent when there are none. */
   readonly failed?: readonly FailedRun[];
 }
@@ -47,6 +52,7 @@ export function resultsOf(
     data,
     runs: finished.map(({ settings: { variant, seed }, figures }) => ({ variant, seed, ...figures })),
     statistics: Object.fromEntries(variants.map((variant) => [variant, statisticsOf(figuresOf(variant))])),
+    comparisons: comparisonsOf(finished),
     ...(failed.length > 0 && { failed }),
   };
 }

@@ -4,7 +4,7 @@ import type { Engine } from "../engine/engine.ts";
 import { writeDurably } from "../files/durable.ts";
 import { Diverged } from "../train/diverged.ts";
 import { version } from "../train/environment.ts";
-import { readMetrics } from "../train/run-folder.ts";
+import { readMetrics, readTest } from "../train/run-folder.ts";
 import { trainRun } from "../train/trainer.ts";
 import type { RunProgress, RunSettings } from "../train/types.ts";
 import { openStudyFolder, studyFileOf, trainedRuns } from "./folder.ts";
@@ -20,6 +20,8 @@ export interface StudyRequest {
   /** Aborting saves the run under way; the same request goes on from there. */
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: StudyProgress) => void;
+  /** What to type to do it again; kept in study.json. */
+  readonly command?: string;
   /** As in TrainRequest. */
   readonly checkpointMs?: number;
 }
@@ -48,11 +50,11 @@ export interface StudyOutcome {
  * @throws UserError when the folder holds runs that cannot be compared with these.
  */
 export async function runStudy(study: Study, request: StudyRequest): Promise<StudyOutcome> {
-  const { dataset, engine, signal, onProgress, checkpointMs } = request;
+  const { dataset, engine, signal, onProgress, command, checkpointMs } = request;
   const folder = join(request.out, study.name);
   const data = resolveData(study.data, dataset);
   const runs = resolveRuns(study, data);
-  await openStudyFolder(folder, studyFileOf(study.name, runs, version));
+  await openStudyFolder(folder, studyFileOf(study.name, runs, version, command));
   const others = await finishedBefore(folder, runs);
 
   const finished: FinishedRun[] = [];
@@ -81,7 +83,7 @@ export async function runStudy(study: Study, request: StudyRequest): Promise<Stu
       failed.push({ variant: settings.variant, seed: settings.seed, what: trained.what });
       report({ kind: "note", text: trained.message });
     } else {
-      run = { settings, figures: trained.figures!, epochs: trained.epochs };
+      run = { settings, figures: trained.figures!, epochs: trained.epochs, test: trained.test };
       finished.push(run);
     }
     const known = [...others, ...finished];
@@ -103,7 +105,7 @@ async function finishedBefore(folder: string, asked: readonly RunSettings[]): Pr
     const { settings, figures, status } = file;
     if (status !== "done" || !figures || !variants.has(settings.variant) || seeds.has(settings.seed))
       continue;
-    found.push({ settings, figures, epochs: await readMetrics(run) });
+    found.push({ settings, figures, epochs: await readMetrics(run), test: await readTest(run) });
   }
   return found;
 }
