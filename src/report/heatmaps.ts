@@ -159,7 +159,11 @@ async function readMaps(
       if (kind === undefined) continue;
       const tensor = await file.read(name);
       const { shape } = tensor;
-      if (kind === "map" ? shape.length !== 3 || shape[0] !== images : shape.length < 2 || shape.length > 3) {
+      if (
+        kind === "map"
+          ? shape.length !== 3 || shape[0] !== images || shape[1] * shape[2] === 0
+          : shape.length < 2 || shape.length > 3 || shape.includes(0)
+      ) {
         throw new UserError(
           `${path}: ${shorten(name)} is [${shape}], expected ${kind === "map" ? `[${images},h,w]` : "[classes,channels] or [classes,h,w]"}`,
         );
@@ -189,6 +193,7 @@ async function readImages(
       entry?.dtype !== "U8" ||
       entry.shape.length !== 4 ||
       channels !== 3 ||
+      height * width === 0 ||
       count !== indices.length ||
       labelled?.shape[0] !== count
     ) {

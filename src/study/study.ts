@@ -34,7 +34,7 @@ export interface Study {
 export const LONGEST_STUDY = 50_000;
 
 /** What a study's folder holds beside its variants. */
-const RESERVED = ["report", "results.json", "study.json"];
+const RESERVED = ["cam", "report", "results.json", "study.json"];
 
 /** A name that a folder can have. */
 export const folderName = z

@@ -237,7 +237,8 @@ describe("changed files are read or refused, soon:", () => {
   // the names, so that each is a test of its own
   const names = [
     ...["safetensors", "checkpoint", "model file", "run.json", "metrics.jsonl", "test.json"],
-    ...["tar", "images", "pack of images", "study file", "CIFAR-10"],
+    ...["tar", "images", "pack of images", "study file", "CIFAR-10", "study.json"],
+    ...["heatmaps: scores.json", "heatmaps: maps.safetensors", "heatmaps: images.safetensors"],
   ];
   it.each(names)("%s", async (name) => {
     expect(targets.map((target) => target.name)).toEqual(names);

@@ -12,11 +12,12 @@ export class Format {
 
   /** 1234.5 with two decimals: 1,234.50. */
   fixed(value: number, decimals: number): string {
-    return value.toLocaleString(this.#locale, {
+    const text = value.toLocaleString(this.#locale, {
       minimumFractionDigits: decimals,
       maximumFractionDigits: decimals,
       useGrouping: "always" as unknown as boolean,
     });
+    return text.replace(/^-/, "−");
   }
 
   count(value: number): string {
@@ -64,6 +65,6 @@ export class Format {
 
   /** At most three significant figures, as a chart's axis has them. */
   short(value: number): string {
-    return value.toLocaleString(this.#locale, { maximumSignificantDigits: 3 });
+    return value.toLocaleString(this.#locale, { maximumSignificantDigits: 3 }).replace(/^-/, "−");
   }
 }

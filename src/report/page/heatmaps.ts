@@ -78,7 +78,8 @@ export function heatmaps(context: Context): {
       h(
         "span",
         { class: right ? "right" : "wrong" },
-        t.heatmaps.caption(classes[predicted], context.f.percent(probability, 0), right),
+        t.heatmaps.caption(classes[predicted], right),
+        h("small", {}, context.f.percent(probability, 0)),
       ),
     );
   }

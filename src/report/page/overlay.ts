@@ -80,7 +80,7 @@ export async function draw(canvas: HTMLCanvasElement, pictures: Pictures, overla
   const picture = await pictures.image(image);
   canvas.width = width * zoom;
   canvas.height = height * zoom;
-  const context = canvas.getContext("2d")!;
+  const context = canvas.getContext("2d", { willReadFrequently: true })!;
   context.imageSmoothingEnabled = false;
   context.drawImage(picture, 0, 0, canvas.width, canvas.height);
   if (map?.method.maps !== undefined && strength > 0) {

@@ -3,7 +3,9 @@ import { h } from "./dom.ts";
 
 /** The command, what the variants share and how they differ, and where they were computed. */
 export function recipe({ study, t }: Context): HTMLElement {
-  const settings = [...new Set(study.variants.flatMap(({ recipe }) => recipe.map(([name]) => name)))];
+  const named = [...new Set(study.variants.flatMap(({ recipe }) => recipe.map(([name]) => name)))];
+  // where one variant has nothing and another has options, the options say it all
+  const settings = named.filter((name) => !named.some((other) => other.startsWith(`${name}.`)));
   const value = (variant: (typeof study.variants)[number], setting: string) =>
     variant.recipe.find(([name]) => name === setting)?.[1] ?? "–";
   const shared = settings.filter(
@@ -56,10 +58,11 @@ export function recipe({ study, t }: Context): HTMLElement {
         ),
       ),
     h("h3", {}, t.recipe.shared),
-    table(
-      t.recipe.shared,
+    h(
+      "dl",
+      { class: "shared" },
       ...shared.map((setting) =>
-        h("tr", {}, h("th", { scope: "row" }, setting), h("td", {}, value(study.variants[0], setting))),
+        h("div", {}, h("dt", {}, setting), h("dd", {}, value(study.variants[0], setting))),
       ),
     ),
     h("h3", {}, t.recipe.environment),

@@ -16,7 +16,7 @@ interface Column {
 /** The comparison, sorted by the column chosen. */
 export function comparisonTable({ study, t, f }: Context): HTMLElement {
   const accuracy = { show: (x: number) => f.bare(x), best: "highest", varies: true } as const;
-  const loss = { show: (x: number) => f.fixed(x, 4), best: "lowest", varies: true } as const;
+  const loss = { show: (x: number) => f.fixed(x, 3), best: "lowest", varies: true } as const;
   const known: readonly Column[] = [
     { figure: "testAccuracy", ...accuracy },
     { figure: "validationAccuracy", ...accuracy },
@@ -78,7 +78,8 @@ export function comparisonTable({ study, t, f }: Context): HTMLElement {
         return h(
           "td",
           { class: won ? "best" : undefined },
-          h("span", { class: "figure" }, show(spread.mean), seeds && ` ± ${show(deviation)}`, won && " ★"),
+          h("span", { class: "figure" }, show(spread.mean), won && " ★"),
+          seeds && h("small", {}, `± ${show(deviation)}`),
           seeds && h("small", {}, `${show(interval[0])} – ${show(interval[1])}`),
         );
       }),

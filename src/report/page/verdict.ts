@@ -4,6 +4,8 @@ import type { Comparison } from "../../study/comparisons.ts";
 export type Verdict =
   /** Shown over seeds: the paired t test, corrected for all pairs of the study, below 0.05. */
   | { readonly kind: "shown" }
+  /** Below 0.05 by itself, but not corrected for all pairs. */
+  | { readonly kind: "suggested"; readonly seedsNeeded?: number }
   /** Several seeds, and what they show may be chance. */
   | { readonly kind: "open"; readonly seedsNeeded?: number }
   /** Every seed gives the same difference: there is no spread to measure it by. */
@@ -19,7 +21,8 @@ export function verdictOf({ seeds, t, images, seedsNeeded }: Comparison): Verdic
     return { kind: "one seed", images: onImages };
   }
   if (!t) return { kind: "constant" };
-  return t.holm < SMALL ? { kind: "shown" } : { kind: "open", seedsNeeded };
+  if (t.holm < SMALL) return { kind: "shown" };
+  return { kind: t.p < SMALL ? "suggested" : "open", seedsNeeded };
 }
 
 /** The comparison as seen from the variant that is ahead. */

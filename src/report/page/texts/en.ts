@@ -19,6 +19,8 @@ function pair(comparison: Comparison): string {
   switch (verdict.kind) {
     case "shown":
       return `${above}, 95 % interval ${f.points(t!.interval[0])} to ${f.points(t!.interval[1])}; that is unlikely to be chance (p ${eq(t!.holm)} with ${n} seeds, corrected for all pairs).`;
+    case "suggested":
+      return `${above}, 95 % interval ${f.points(t!.interval[0])} to ${f.points(t!.interval[1])}: by itself hardly chance (p ${eq(t!.p)}), but among all pairs compared here it may be (corrected p ${eq(t!.holm)} with ${n} seeds)${verdict.seedsNeeded === undefined ? "" : `; about ${f.count(verdict.seedsNeeded)} seeds would settle it`}.`;
     case "open": {
       const needed =
         verdict.seedsNeeded === undefined
@@ -222,8 +224,7 @@ export const en = {
     missing: "No heatmaps were computed for this study: atento explain makes them.",
     unfinished: (variants: string) => `Without heatmaps: ${variants}.`,
     tooLarge: "Maps of this seed are left out of the page to keep it small.",
-    caption: (predicted: string, probability: string, right: boolean) =>
-      `${right ? "✓" : "✗"} ${predicted} ${probability}`,
+    caption: (predicted: string, right: boolean) => `${right ? "✓" : "✗"} ${predicted}`,
     alt: (method: string, variant: string, label: string) =>
       `${method} of ${variant} on an image of ${label}`,
     scale: ["little", "much"],

@@ -20,6 +20,8 @@ function pair(comparison: Comparison): string {
   switch (verdict.kind) {
     case "shown":
       return `${above}, intervalo del 95 % de ${f.points(t!.interval[0])} a ${f.points(t!.interval[1])}; es poco probable que sea azar (p ${eq(t!.holm)} con ${n} semillas, corregido por todos los pares).`;
+    case "suggested":
+      return `${above}, intervalo del 95 % de ${f.points(t!.interval[0])} a ${f.points(t!.interval[1])}: por sí solo apenas sería azar (p ${eq(t!.p)}), pero entre todos los pares comparados puede serlo (p corregido ${eq(t!.holm)} con ${n} semillas)${verdict.seedsNeeded === undefined ? "" : `; unas ${f.count(verdict.seedsNeeded)} semillas lo aclararían`}.`;
     case "open": {
       const needed =
         verdict.seedsNeeded === undefined
@@ -223,7 +225,7 @@ export const es: Texts = {
     missing: "No se han calculado mapas de calor de este estudio: los hace atento explain.",
     unfinished: (variants) => `Sin mapas de calor: ${variants}.`,
     tooLarge: "Los mapas de esta semilla se dejan fuera para que la página siga siendo pequeña.",
-    caption: (predicted, probability, right) => `${right ? "✓" : "✗"} ${predicted} ${probability}`,
+    caption: (predicted, right) => `${right ? "✓" : "✗"} ${predicted}`,
     alt: (method, variant, label) => `${method} de ${variant} sobre una imagen de ${label}`,
     scale: ["poco", "mucho"],
     names: {
