@@ -252,7 +252,9 @@ describe.skipIf(!executablePath)(`the page${executablePath ? "" : ` (skipped: ${
   it("shows gates by stage, and those of one module", async () => {
     const gates = section("gates");
     expect(await gates.locator("svg").first().textContent()).toMatch(/stage 1[\s\S]*stage 4/);
-    await gates.getByRole("combobox", { name: "Module" }).selectOption({ label: "cbam: layer4.0.se.spatial" });
+    await gates
+      .getByRole("combobox", { name: "Module" })
+      .selectOption({ label: "cbam: layer4.0.se.spatial" });
     expect(await gates.locator(".spatial canvas").count()).toBe(10);
   });
 

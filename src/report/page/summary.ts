@@ -55,13 +55,15 @@ function much({ study, t, f }: Context, ranked: readonly VariantPage[]): string[
 function real({ study, t }: Context, [first, second]: readonly VariantPage[]): string[] {
   const { comparisons } = study;
   if (!second) return [t.summary.nothingToCompare];
-  const pair = between(comparisons, first.name, second.name);
-  if (comparisons.every(({ seeds }) => seeds.length === 1)) {
-    return [...(pair ? [t.pair(pair)] : []), t.summary.oneSeed];
-  }
+  const baseline = study.variants.find(({ statistics }) => statistics)!;
+  const rivals = new Set([second.name, baseline.name].filter((name) => name !== first.name));
+  const said = [...rivals]
+    .flatMap((rival) => between(comparisons, first.name, rival) ?? [])
+    .map((pair) => t.pair(pair));
+  if (comparisons.every(({ seeds }) => seeds.length === 1)) return [...said, t.summary.oneSeed];
   const shown = comparisons.filter((comparison) => verdictOf(comparison).kind === "shown").length;
   return [
-    ...(pair ? [t.pair(pair)] : []),
+    ...said,
     shown === 0 ? t.summary.noneShown(comparisons.length) : t.summary.someShown(shown, comparisons.length),
   ];
 }

@@ -5,6 +5,9 @@ import type { VariantPage } from "./data.ts";
 import { h } from "./dom.ts";
 import { swatch } from "./marks.ts";
 
+/** No accuracy is above 1, whatever the t distribution says. */
+const within = (figure: Figure, value: number) => (figure.endsWith("Accuracy") ? Math.min(1, value) : value);
+
 interface Column {
   readonly figure: Figure;
   readonly show: (value: number) => string;
@@ -80,7 +83,9 @@ export function comparisonTable({ study, t, f }: Context): HTMLElement {
           { class: won ? "best" : undefined },
           h("span", { class: "figure" }, show(spread.mean), won && " ★"),
           seeds && h("small", {}, `± ${show(deviation)}`),
-          seeds && h("small", {}, `${show(interval[0])} – ${show(interval[1])}`),
+          seeds &&
+            figure !== "imagesPerSecond" &&
+            h("small", {}, `${show(interval[0])} – ${show(within(figure, interval[1]))}`),
         );
       }),
       h("td", {}, String(variant.statistics?.runs ?? 0)),
