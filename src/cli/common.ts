@@ -6,6 +6,7 @@ import type { Progress } from "../data/source.ts";
 import { createEngine } from "../engine/create.ts";
 import type { Engine } from "../engine/engine.ts";
 import { grouped } from "../report/numbers.ts";
+import { TEXTS } from "../report/page/texts/index.ts";
 import { type Display, liveDisplay, plainDisplay } from "./display.ts";
 
 /** Options that commands share; each takes those that mean something to it. */
@@ -37,6 +38,10 @@ export function withShared(command: Command, ...names: (keyof typeof shared)[]):
   for (const name of names) command.addOption(shared[name]());
   return command.addOption(shared.json());
 }
+
+/** Of the report's page and sentences. */
+export const languageOption = () =>
+  new Option("--lang <language>", "of the report").choices(Object.keys(TEXTS)).default("en");
 
 /** An example at the end of a command's help. */
 export function withExample(command: Command, ...examples: string[]): Command {

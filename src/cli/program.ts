@@ -7,6 +7,7 @@ import { explainCommand } from "./explain.ts";
 import { exportCommand } from "./export.ts";
 import { importCommand } from "./import.ts";
 import { modelCommand } from "./model.ts";
+import { reportCommand } from "./report.ts";
 import { resumeCommand } from "./resume.ts";
 import { studyCommand } from "./study.ts";
 import { trainCommand } from "./train.ts";
@@ -24,6 +25,7 @@ export function program(): Command {
     resumeCommand(),
     evalCommand(),
     explainCommand(),
+    reportCommand(),
     exportCommand(),
     importCommand(),
     modelCommand(),

@@ -5,7 +5,6 @@ import { gzipSync } from "node:zlib";
 import sharp from "sharp";
 import { Header } from "tar";
 import { decodePhotograph } from "../cam/images.ts";
-import { camPaths, readRunScores } from "../cam/run.ts";
 import { decodeImages } from "../data/decode.ts";
 import type { ImageFiles } from "../data/imageFiles.ts";
 import { Pack, readPack } from "../data/pack.ts";
@@ -26,6 +25,9 @@ import { floatsOf, readSafetensors, valuesOf, writeSafetensors } from "../format
 import { writeSealed } from "../formats/sealed.ts";
 import { resolveModel } from "../models/options.ts";
 import { Variables } from "../nn/scope.ts";
+import { heatmapsOf, readScores } from "../report/heatmaps.ts";
+import { type RunRecord, readStudyFile } from "../report/study-record.ts";
+import { studyFileOf } from "../study/folder.ts";
 import { parseStudy } from "../study/study.ts";
 import type { Variable } from "../tensor/tensor.ts";
 import { readCheckpoint } from "../train/checkpoint-file.ts";
@@ -84,23 +86,8 @@ export async function makeTargets(folder: string): Promise<Target[]> {
   return [
     ...made,
     ...[tar(folder), await images(), await pack(folder), study(), cifar10()],
-    ...[scores(folder), await photograph()],
+    ...[...reported(folder), await photograph()],
   ];
-}
-
-function scores(folder: string): Target {
-  const paths = camPaths(folder);
-  mkdirSync(paths.folder, { recursive: true });
-  const own = { insertion: [0.5], deletion: [0.1], road: [0.2], drop: [0], increase: [1], sanity: [0.1] };
-  const images = [{ index: 3, label: 1, predicted: 1, probability: 0.9 }];
-  return {
-    name: "scores of maps",
-    seeds: [Buffer.from(JSON.stringify({ layer: "layer4", images, methods: { "grad-cam": own } }))],
-    read: async (bytes) => {
-      writeFileSync(paths.scores, bytes);
-      await readRunScores(folder);
-    },
-  };
 }
 
 async function photograph(): Promise<Target> {
@@ -362,4 +349,68 @@ function cifar10(): Target {
       else parseBatch("batch", bytes, split, 0, 2);
     },
   };
+}
+
+/** What a report reads beside the records of runs. */
+function reported(folder: string): Target[] {
+  const study = join(folder, "reported");
+  const run = join(study, "se", "seed-1");
+  for (const path of [study, run]) mkdirSync(join(path, "cam"), { recursive: true });
+  const scores = {
+    layer: "layer1",
+    images: [
+      { index: 0, label: 1, predicted: 0, probability: 0.75 },
+      { index: 3, label: 0, predicted: 0, probability: 0.5 },
+    ],
+    methods: { "grad-cam": { insertion: [0.5, null], pointing: [1, 0] } },
+  };
+  const maps = new Map([
+    ["map.grad-cam", { shape: [2, 2, 2], values: Float32Array.of(1, 0, 0, 0.5, 0, 1, 0, 0) }],
+    ["gate.layer1.0.se", { shape: [2, 3], values: Float32Array.of(0, 0.5, 1, 1, 0.5, 0) }],
+  ]);
+  const pictures = {
+    images: { dtype: "U8", shape: [2, 4, 4, 3], data_offsets: [0, 96] },
+    labels: { dtype: "I32", shape: [2], data_offsets: [96, 104] },
+    masks: { dtype: "U8", shape: [2, 4, 4], data_offsets: [104, 136] },
+  };
+  const head = Buffer.from(JSON.stringify(pictures));
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(head.length));
+  const whole = {
+    "scores.json": Buffer.from(JSON.stringify(scores)),
+    "maps.safetensors": Buffer.from(writeSafetensors(maps)),
+    "images.safetensors": Buffer.concat([length, head, Buffer.alloc(136, 1)]),
+  };
+  const places = {
+    "scores.json": join(run, "cam", "scores.json"),
+    "maps.safetensors": join(run, "cam", "maps.safetensors"),
+    "images.safetensors": join(study, "cam", "images.safetensors"),
+  };
+  const record: RunRecord = {
+    folder: run,
+    file: { atento: "0.1.0", settings, environment: {}, status: "done", startedAt: "" },
+    ...{ epochs: [], timings: [] },
+  };
+  const heatmaps = (Object.keys(places) as (keyof typeof places)[]).map(
+    (name): Target => ({
+      name: `heatmaps: ${name}`,
+      seeds: [whole[name]],
+      read: async (bytes) => {
+        for (const [other, path] of Object.entries(places)) {
+          writeFileSync(path, other === name ? bytes : whole[other as keyof typeof whole]);
+        }
+        await readScores(run);
+        await heatmapsOf(study, [record], 2);
+      },
+    }),
+  );
+  const file: Target = {
+    name: "study.json",
+    seeds: [Buffer.from(JSON.stringify(studyFileOf("photos", [settings], "0.1.0", "atento study photos")))],
+    read: async (bytes) => {
+      writeFileSync(join(study, "study.json"), bytes);
+      await readStudyFile(study);
+    },
+  };
+  return [file, ...heatmaps];
 }

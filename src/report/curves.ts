@@ -1,8 +1,7 @@
 import type { TopLevelSpec } from "vega-lite";
-import type { FinishedRun } from "../study/results.ts";
-import type { EpochRecord } from "../train/types.ts";
+import type { EpochRecord, RunSettings } from "../train/types.ts";
 import { spreadLabels } from "./labels.ts";
-import { FONT, GRID, INK, QUIET, type Stroke, strokeOf } from "./style.ts";
+import { FONT, GRID, INK, QUIET, type Stroke, shapeOf, strokeOf } from "./style.ts";
 
 export type Metric = "accuracy" | "loss";
 
@@ -12,6 +11,9 @@ const PANEL_HEIGHT = 280;
 const LEADER = 26;
 const LABEL_HEIGHT = 15;
 const MARKED_EPOCHS = 15;
+
+/** Every epoch has its mark where there are few, else some fifteen. */
+const isMarked = (epoch: number, epochs: number) => epoch % Math.ceil(epochs / MARKED_EPOCHS) === 0;
 
 interface Panel {
   readonly title: string;
@@ -29,6 +31,12 @@ const PANELS: Readonly<Record<Metric, readonly Panel[]>> = {
   ],
 };
 
+/** A run, finished or not. */
+interface Trained {
+  readonly settings: RunSettings;
+  readonly epochs: readonly EpochRecord[];
+}
+
 interface Point {
   readonly variant: string;
   readonly epoch: number;
@@ -41,7 +49,7 @@ interface Point {
  * Accuracy or loss an epoch of all variants, training beside validation; mean over the seeds, in a band from
  * the lowest to the highest when there are several.
  */
-export function curves(metric: Metric, runs: readonly FinishedRun[], study: string): TopLevelSpec {
+export function curves(metric: Metric, runs: readonly Trained[], study: string): TopLevelSpec {
   const variants = [...new Set(runs.map(({ settings }) => settings.variant))];
   const panels = PANELS[metric]
     .map(({ title, field }) => ({ title, points: variants.flatMap((name) => pointsOf(name, runs, field)) }))
@@ -69,11 +77,11 @@ export function curves(metric: Metric, runs: readonly FinishedRun[], study: stri
     hconcat: panels.map(({ title, points }, k) =>
       panel(title, points, { metric, variants, strokes, range, first: k === 0 }),
     ),
-    config: CONFIG,
+    config: CHART,
   } as TopLevelSpec;
 }
 
-function pointsOf(variant: string, runs: readonly FinishedRun[], field: Panel["field"]): Point[] {
+function pointsOf(variant: string, runs: readonly Trained[], field: Panel["field"]): Point[] {
   const records = runs.filter(({ settings }) => settings.variant === variant).flatMap(({ epochs }) => epochs);
   const epochs = [...new Set(records.map(({ epoch }) => epoch))].sort((a, b) => a - b);
   return epochs.flatMap((epoch) => {
@@ -162,7 +170,14 @@ function panel(title: string, points: readonly Point[], { metric, variants, stro
       scale: { domain: variants, range: strokes.map((s) => s.dash) },
       legend: null,
     },
+    shape: {
+      field: "variant",
+      type: "nominal",
+      scale: { domain: variants, range: variants.map((_, k) => shapeOf(k)) },
+      legend: null,
+    },
   };
+  const lined = { color: styled.color, strokeDash: styled.strokeDash };
   const band = points.some(({ low, high }) => high > low);
   return {
     title: {
@@ -203,20 +218,18 @@ function panel(title: string, points: readonly Point[], { metric, variants, stro
             },
           ]
         : []),
-      { mark: { type: "line", strokeWidth: 2, clip: true, interpolate: "linear" }, encoding: styled },
-      ...(epochs <= MARKED_EPOCHS
-        ? [
-            {
-              data: { values: points.filter(({ value }) => value === clamp(value)) },
-              mark: { type: "point", filled: true, size: 22, opacity: 1 },
-              encoding: { color: styled.color },
-            },
-          ]
-        : []),
+      { mark: { type: "line", strokeWidth: 2, clip: true, interpolate: "linear" }, encoding: lined },
+      {
+        data: {
+          values: points.filter(({ value, epoch }) => value === clamp(value) && isMarked(epoch, epochs)),
+        },
+        mark: { type: "point", filled: true, size: 34, opacity: 1 },
+        encoding: { color: styled.color, shape: styled.shape },
+      },
       {
         data: { values: leaders((epoch) => epoch === epochs) },
         mark: { type: "line", strokeWidth: 1.5, opacity: 0.8 },
-        encoding: styled,
+        encoding: lined,
       },
       {
         data: { values: stopped },
@@ -242,7 +255,7 @@ function logTicks([low, high]: readonly [number, number]): number[] {
 /** Without a canvas vega takes a letter for 0.8 of its size: titles longer than the axis would move the panels. */
 const AXIS_TITLES: Readonly<Record<Metric, string>> = { accuracy: "accuracy", loss: "cross-entropy" };
 
-const CONFIG = {
+export const CHART = {
   font: FONT,
   view: { stroke: null },
   title: {

@@ -1,69 +1,243 @@
-import { colormaps } from "../cam/draw/colormaps.ts";
-import { colored, enlarged, overlaid } from "../cam/draw/overlay.ts";
-import { type Cell, drawSheet } from "../cam/draw/sheet.ts";
-import { finished } from "../cam/map.ts";
-import { camPaths, readTensors, STUDY_METHODS } from "../cam/run.ts";
-import { floatsOf, valuesOf } from "../formats/safetensors.ts";
-import type { FinishedRun } from "../study/results.ts";
-import { runFolder } from "../study/run.ts";
+import { readFile, stat } from "node:fs/promises";
+import { join } from "node:path";
+import sharp from "sharp";
+import { z } from "zod";
+import { parseJson } from "../files/json.ts";
+import { shorten } from "../files/shorten.ts";
+import { valuesOf } from "../formats/safetensors.ts";
+import { SafetensorsFile } from "../formats/sealed.ts";
+import { UserError } from "../tensor/errors.ts";
+import { isMissing } from "../train/run-data.ts";
+import type { GateLayer, HeatmapImage, HeatmapMethod, HeatmapRun, HeatmapsPage, Score } from "./page/data.ts";
+import { SCORES } from "./page/data.ts";
+import type { RunRecord } from "./study-record.ts";
 
-const [METHOD] = STUDY_METHODS;
-const ALPHA = 0.4;
-const SHOWN = 96;
+const perImage = z.array(z.number().nullable());
 
-/**
- * The study's picture of where its variants look: a class a row, the first image of the sample, and a variant a
- * column, its lowest seed. Drawn from what the runs' folders hold; undefined when they hold no maps.
- */
-export async function heatmapSheet(
-  studyFolder: string,
-  runs: readonly FinishedRun[],
-): Promise<Buffer | undefined> {
-  const tensors = await readTensors(camPaths(studyFolder).images);
-  const images = tensors?.get("images");
-  const variants = [...new Set(runs.map(({ settings }) => settings.variant))];
-  const firsts = variants.flatMap((variant) => {
-    const own = runs.filter(({ settings, explained }) => settings.variant === variant && explained);
-    return own.sort((a, b) => a.settings.seed - b.settings.seed).slice(0, 1);
-  });
-  if (!images || firsts.length === 0) return undefined;
-  const [, height, width] = images.shape;
-  const pixels = valuesOf(images) as Uint8Array;
-  const { classes } = firsts[0].settings.data;
-  const columns = await Promise.all(
-    firsts.map(async ({ settings, explained }) => {
-      const maps = (await readTensors(camPaths(runFolder(studyFolder, settings)).maps))?.get(`map.${METHOD}`);
-      return (
-        maps && { name: settings.variant, scores: explained!, values: floatsOf(maps), shape: maps.shape }
-      );
+/** <run>/cam/scores.json. */
+const scoresSchema = z.object({
+  layer: z.string(),
+  images: z.array(
+    z.object({
+      index: z.int().min(0),
+      label: z.int().min(0),
+      predicted: z.int().min(0),
+      probability: z.number(),
     }),
-  );
-  const known = columns.flatMap((column) => column ?? []);
-  if (known.length === 0) return undefined;
-  const { images: sample } = known[0].scores;
-  const zoom = Math.max(1, Math.round(SHOWN / Math.min(height, width)));
-  const rows = classes.flatMap((name, label) => {
-    const k = sample.findIndex((image) => image.label === label);
-    if (k < 0) return [];
-    const size = 3 * height * width;
-    const picture = enlarged({ pixels: pixels.slice(k * size, (k + 1) * size), height, width }, zoom);
-    const cells = known.map(({ scores, values, shape: [, h, w] }): Cell => {
-      const own = values.slice(k * h * w, (k + 1) * h * w);
-      const map = finished(own, h, w, picture.height, picture.width);
-      const heat = colored(map, picture.height, picture.width, colormaps["jet"]);
-      const { predicted, probability } = scores.images[k];
-      return {
-        picture: overlaid(picture, heat, ALPHA),
-        caption: `${classes[predicted]} ${(100 * probability).toFixed(0)} %`,
-        wrong: predicted !== label,
-      };
-    });
-    return [{ title: name, cells: [{ picture, caption: name }, ...cells] }];
+  ),
+  methods: z.record(z.string(), z.record(z.string(), perImage)),
+});
+
+type Scores = z.output<typeof scoresSchema>;
+
+/** scores.json of a run; undefined when there is none. @throws UserError when it is none. */
+export async function readScores(runFolder: string): Promise<Scores | undefined> {
+  const path = join(runFolder, "cam", "scores.json");
+  const text = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
+    if (isMissing(error)) return undefined;
+    throw new UserError(`${path}: cannot be read (${error.message})`);
   });
-  const { layer } = known[0].scores;
-  return drawSheet({
-    title: `Where the variants look: ${METHOD} at ${layer}`,
-    columns: ["image", ...known.map(({ name }) => name)],
-    rows,
+  if (text === undefined) return undefined;
+  const value = parseJson(text);
+  const parsed = scoresSchema.safeParse(value);
+  if (!parsed.success) {
+    const { path: place, message } = parsed.error.issues[0];
+    const problem =
+      value === undefined ? "it is no JSON" : shorten(`${place.join(".") || "the file"}: ${message}`);
+    throw new UserError(
+      `${path}: holds no figures of heatmaps (${problem}): remove it, then compute them anew`,
+    );
+  }
+  const { images, methods } = parsed.data;
+  for (const [method, scores] of Object.entries(methods)) {
+    for (const [score, values] of Object.entries(scores)) {
+      if (values.length !== images.length) {
+        throw new UserError(
+          `${path}: ${shorten(`${method}.${score}`)} has ${values.length} values for ${images.length} images: remove it, then compute them anew`,
+        );
+      }
+    }
+  }
+  return parsed.data;
+}
+
+/** Maps of one page, in bytes; those of further seeds are left out. */
+const MOST_MAP_BYTES = 6e6;
+/** Images are shown at most this large, in pixels a side. */
+const LARGEST_IMAGE = 160;
+
+/** The heatmaps of a study's finished runs; undefined where none were computed. @throws UserError naming the file at fault. */
+export async function heatmapsOf(
+  studyFolder: string,
+  runs: readonly RunRecord[],
+  classes: number,
+): Promise<HeatmapsPage | undefined> {
+  const scored: { run: RunRecord; scores: Scores }[] = [];
+  for (const run of runs) {
+    const scores = run.file.status === "done" ? await readScores(run.folder) : undefined;
+    if (scores) scored.push({ run, scores });
+  }
+  const path = join(studyFolder, "cam", "images.safetensors");
+  if (scored.length === 0 || !(await stat(path).catch(() => undefined))) return undefined;
+  const [{ scores: first }] = scored;
+  const { images, size } = await readImages(
+    path,
+    first.images.map(({ index }) => index),
+    classes,
+  );
+  const places = new Map(images.map(({ index }, at) => [index, at]));
+  let bytes = 0;
+  const pages: HeatmapRun[] = [];
+  const gates: GateLayer[] = [];
+  for (const { run, scores } of scored) {
+    const { variant, seed } = run.file.settings;
+    const maps = await readMaps(join(run.folder, "cam", "maps.safetensors"), scores.images.length);
+    for (const { values } of maps.maps.values()) bytes += values.length;
+    const fits = bytes <= MOST_MAP_BYTES;
+    pages.push({
+      ...{ variant, seed, layer: scores.layer },
+      images: scores.images.map(({ index, predicted, probability }) => ({
+        at: places.get(index) ?? -1,
+        predicted: Math.min(predicted, classes - 1),
+        probability: rounded(probability),
+      })),
+      methods: Object.entries(scores.methods).map(([name, values]) =>
+        methodOf(name, values, maps.maps.get(name), fits),
+      ),
+    });
+    if (!gates.some((gate) => gate.variant === variant)) {
+      gates.push(...maps.gates.map((gate) => ({ variant, seed, ...gate })));
+    }
+  }
+  return { images, size, runs: pages, gates };
+}
+
+const rounded = (value: number) => Number(value.toPrecision(5));
+
+interface Bytes {
+  readonly shape: readonly number[];
+  /** In 255ths. */
+  readonly values: Uint8Array;
+}
+
+function methodOf(
+  name: string,
+  scores: Readonly<Record<string, readonly (number | null)[]>>,
+  map: Bytes | undefined,
+  fits: boolean,
+): HeatmapMethod {
+  const known = (Object.keys(SCORES) as Score[]).flatMap((score) =>
+    scores[score]
+      ? [[score, scores[score].map((value) => (value === null ? null : rounded(value)))] as const]
+      : [],
+  );
+  const [, height = 1, width = 1] = map?.shape ?? [];
+  return {
+    ...{ name, height, width },
+    ...(map && fits && { maps: base64(map.values) }),
+    scores: Object.fromEntries(known),
+  };
+}
+
+const base64 = (bytes: Uint8Array) =>
+  Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("base64");
+
+/** Maps and gates of a run, by method and by layer; none where there is no file. */
+async function readMaps(
+  path: string,
+  images: number,
+): Promise<{
+  maps: ReadonlyMap<string, Bytes>;
+  gates: { layer: string; shape: readonly number[]; values: string }[];
+}> {
+  const maps = new Map<string, Bytes>();
+  const gates: { layer: string; shape: readonly number[]; values: string }[] = [];
+  if (!(await stat(path).catch(() => undefined))) return { maps, gates };
+  await SafetensorsFile.with(path, async (file) => {
+    for (const name of file.header.entries.keys()) {
+      const [, kind, of] = /^(map|gate)\.(.+)$/.exec(name) ?? [];
+      if (kind === undefined) continue;
+      const tensor = await file.read(name);
+      const { shape } = tensor;
+      if (
+        kind === "map"
+          ? shape.length !== 3 || shape[0] !== images || shape[1] * shape[2] === 0
+          : shape.length < 2 || shape.length > 3 || shape.includes(0)
+      ) {
+        throw new UserError(
+          `${path}: ${shorten(name)} is [${shape}], expected ${kind === "map" ? `[${images},h,w]` : "[classes,channels] or [classes,h,w]"}`,
+        );
+      }
+      const bytes = Uint8Array.from(valuesOf(tensor) as Float32Array, (value) =>
+        Math.round(255 * Math.min(1, Math.max(0, value || 0))),
+      );
+      if (kind === "map") maps.set(of, { shape, values: bytes });
+      else gates.push({ layer: of, shape, values: base64(bytes) });
+    }
+  });
+  return { maps, gates: gates.sort((a, b) => (a.layer < b.layer ? -1 : 1)) };
+}
+
+/** The images of the heatmaps, no larger than they are shown. */
+async function readImages(
+  path: string,
+  indices: readonly number[],
+  classes: number,
+): Promise<{ images: HeatmapImage[]; size: readonly [number, number] }> {
+  return SafetensorsFile.with(path, async (file) => {
+    const expected = `images U8 [${indices.length},H,W,3] and labels I32 [${indices.length}]`;
+    const entry = file.header.entries.get("images");
+    const labelled = file.header.entries.get("labels");
+    const [count, height, width, channels] = entry?.shape ?? [];
+    if (
+      entry?.dtype !== "U8" ||
+      entry.shape.length !== 4 ||
+      channels !== 3 ||
+      height * width === 0 ||
+      count !== indices.length ||
+      labelled?.shape[0] !== count
+    ) {
+      throw new UserError(`${path}: does not hold ${expected}: remove it, then compute the heatmaps anew`);
+    }
+    const pixels = (await file.read("images")).bytes;
+    const labels = Array.from(valuesOf(await file.read("labels")) as ArrayLike<number | bigint>, Number);
+    const masked = file.header.entries.get("masks");
+    const masks =
+      masked?.dtype === "U8" && masked.shape.join() === [count, height, width].join()
+        ? (await file.read("masks")).bytes
+        : undefined;
+    const zoom = Math.min(1, LARGEST_IMAGE / Math.max(height, width));
+    const size = [Math.max(1, Math.round(height * zoom)), Math.max(1, Math.round(width * zoom))] as const;
+    const images: HeatmapImage[] = [];
+    for (const [k, index] of indices.entries()) {
+      const raw = Buffer.from(pixels.subarray(k * height * width * 3, (k + 1) * height * width * 3));
+      const image = sharp(raw, { raw: { height, width, channels: 3 } }).resize(size[1], size[0]);
+      const large = Math.max(...size) > 64;
+      const file = await (large ? image.jpeg({ quality: 88 }) : image.png()).toBuffer();
+      images.push({
+        index,
+        label: Math.min(Math.max(0, labels[k]), classes - 1),
+        url: `data:image/${large ? "jpeg" : "png"};base64,${file.toString("base64")}`,
+        ...(masks && {
+          mask: base64(
+            shrink(masks.subarray(k * height * width, (k + 1) * height * width), [height, width], size),
+          ),
+        }),
+      });
+    }
+    return { images, size };
+  });
+}
+
+/** The nearest of a mask's values; 0 or 1. */
+function shrink(
+  mask: Uint8Array,
+  [height, width]: readonly [number, number],
+  [rows, columns]: readonly [number, number],
+): Uint8Array {
+  return Uint8Array.from({ length: rows * columns }, (_, k) => {
+    const y = Math.floor(((Math.floor(k / columns) + 0.5) * height) / rows);
+    const x = Math.floor((((k % columns) + 0.5) * width) / columns);
+    return mask[y * width + x] > 0 ? 1 : 0;
   });
 }

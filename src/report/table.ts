@@ -1,6 +1,7 @@
 import type { Figure, StudyResults, VariantStatistics } from "../study/results.ts";
 import { scoreColumns, scoreNotes } from "./explanations.ts";
 import { duration, grouped, percent, rate, scaled } from "./numbers.ts";
+import { type Language, TEXTS } from "./page/texts/index.ts";
 import { type Column, markdownTable, textTable } from "./text-table.ts";
 
 interface FigureColumn {
@@ -48,7 +49,48 @@ export function studyMarkdown(results: StudyResults): string {
   );
   const pictures = ["accuracy", "loss"].flatMap((metric) => ["", `![${metric} an epoch](${metric}.svg)`]);
   if (results.explanations) pictures.push("", "![where the variants look](heatmaps.png)");
-  return [`# ${results.study}`, "", markdownTable(columns, rows), "", ...notes, ...pictures, ""].join("\n");
+  const said = results.comparisons.map((pair) => `- ${TEXTS.en.pair(pair)}`);
+  return [
+    ...[`# ${results.study}`, "", markdownTable(columns, rows), "", ...notes],
+    ...(said.length > 0 ? ["", ...said] : []),
+    ...[...pictures, ""],
+  ].join("\n");
+}
+
+/** report/table.tex: the same for a paper (package booktabs). */
+export function studyLatex(results: StudyResults): string {
+  const { rows, columns, notes } = content(
+    results,
+    COLUMNS.filter((column) => column !== SPEED),
+    (text) => `\u0001${text}\u0002`,
+    (text) => text,
+  );
+  const line = (cells: readonly string[]) => `${cells.map(latex).join(" & ")} \\\\`;
+  return [
+    ...notes.map((note) => `% ${note}`),
+    `\\begin{tabular}{${columns.map(({ align }) => (align === "right" ? "r" : "l")).join("")}}`,
+    "\\toprule",
+    line(columns.map(({ title }) => title)),
+    "\\midrule",
+    ...rows.map((row) => line(columns.map(({ cell }) => cell(row)))),
+    "\\bottomrule",
+    "\\end{tabular}",
+    "",
+  ].join("\n");
+}
+
+const latex = (text: string) =>
+  text
+    .replaceAll("\\", "\\textbackslash ")
+    .replaceAll(/[&%$#_{}]/g, "\\$&")
+    .replaceAll("±", "$\\pm$")
+    .replaceAll("–", "--")
+    .replaceAll("\u0001", "\\textbf{")
+    .replaceAll("\u0002", "}");
+
+/** What each pair of variants allows to be said, a line each. */
+export function sentences({ comparisons }: StudyResults, language: Language): string {
+  return comparisons.map((pair) => TEXTS[language].pair(pair)).join("\n");
 }
 
 /** report/speed.md: how fast the machine was. */

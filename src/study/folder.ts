@@ -14,9 +14,16 @@ export interface StudyFile {
   readonly data: RunData;
   readonly seeds: readonly number[];
   readonly variants: Readonly<Record<string, Pick<RunSettings, "model" | "train" | "pretrained">>>;
+  /** That trained it last, for people; absent where it was not the command line. */
+  readonly command?: string;
 }
 
-export function studyFileOf(name: string, runs: readonly RunSettings[], atento: string): StudyFile {
+export function studyFileOf(
+  name: string,
+  runs: readonly RunSettings[],
+  atento: string,
+  command?: string,
+): StudyFile {
   return {
     atento,
     name,
@@ -25,6 +32,7 @@ export function studyFileOf(name: string, runs: readonly RunSettings[], atento: 
     variants: Object.fromEntries(
       runs.map(({ variant, model, train, pretrained }) => [variant, { model, train, pretrained }]),
     ),
+    command,
   };
 }
 

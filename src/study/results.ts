@@ -1,5 +1,6 @@
 import type { RunScores } from "../cam/record.ts";
-import type { EpochRecord, RunData, RunFigures, RunSettings } from "../train/types.ts";
+import type { EpochRecord, Evaluation, RunData, RunFigures, RunSettings } from "../train/types.ts";
+import { type Comparison, comparisonsOf } from "./comparisons.ts";
 import { type Explanations, explanationsOf } from "./explanations.ts";
 import { type Spread, spread } from "./statistics.ts";
 
@@ -10,6 +11,8 @@ export interface FinishedRun {
   readonly epochs: readonly EpochRecord[];
   /** What its maps are worth, where it was explained. */
   readonly explained?: RunScores;
+  /** Of the test set, image by image; absent where its file is. */
+  readonly test?: Evaluation;
 }
 
 /** A run that could not be finished, and why. */
@@ -21,7 +24,7 @@ export interface FailedRun {
 
 export type Figure = keyof RunFigures;
 
-/** Mean and deviation over a variant's seeds of every figure that all its runs have. */
+/** Mean, deviation and 95 % interval over a variant's seeds of every figure that all its runs have. */
 export type VariantStatistics = { readonly runs: number } & { readonly [F in Figure]?: Spread };
 
 /** results.json. */
@@ -33,6 +36,8 @@ export interface StudyResults {
   readonly statistics: Readonly<Record<string, VariantStatistics>>;
   /** What the maps of runs and variants are worth; absent when no run was explained. */
   readonly explanations?: Explanations;
+  /** Pairs of variants by test accuracy, on the same seeds and on the same images. */
+  readonly comparisons: readonly Comparison[];
   /** Runs of the study that are missing in the others; absent when there are none. */
   readonly failed?: readonly FailedRun[];
 }
@@ -53,6 +58,7 @@ export function resultsOf(
     data,
     runs: finished.map(({ settings: { variant, seed }, figures }) => ({ variant, seed, ...figures })),
     statistics: Object.fromEntries(variants.map((variant) => [variant, statisticsOf(figuresOf(variant))])),
+    comparisons: comparisonsOf(finished),
     ...explanationsOf(finished),
     ...(failed.length > 0 && { failed }),
   };

@@ -9,7 +9,7 @@ import { loadPretrained } from "../exchange/pretrained.ts";
 import { writeDurably } from "../files/durable.ts";
 import { Diverged } from "../train/diverged.ts";
 import { version } from "../train/environment.ts";
-import { readMetrics } from "../train/run-folder.ts";
+import { readMetrics, readTest } from "../train/run-folder.ts";
 import { trainRun } from "../train/trainer.ts";
 import type { RunProgress, RunSettings } from "../train/types.ts";
 import { openStudyFolder, studyFileOf, trainedRuns } from "./folder.ts";
@@ -25,6 +25,8 @@ export interface StudyRequest {
   /** Aborting saves the run under way; the same request goes on from there. */
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: StudyProgress) => void;
+  /** What to type to do it again; kept in study.json. */
+  readonly command?: string;
   /** As in TrainRequest. */
   readonly checkpointMs?: number;
 }
@@ -58,11 +60,11 @@ export interface StudyOutcome {
  * @throws UserError when the folder holds runs that cannot be compared with these.
  */
 export async function runStudy(study: Study, request: StudyRequest): Promise<StudyOutcome> {
-  const { dataset, engine, signal, onProgress, checkpointMs } = request;
+  const { dataset, engine, signal, onProgress, command, checkpointMs } = request;
   const folder = join(request.out, study.name);
   const data = resolveData(study.data, dataset);
   const runs = resolveRuns(study, data, await fingerprintsOf(study));
-  await openStudyFolder(folder, studyFileOf(study.name, runs, version));
+  await openStudyFolder(folder, studyFileOf(study.name, runs, version, command));
   await writeSampleImages(folder, dataset);
   const others = await finishedBefore(folder, runs);
 
@@ -100,7 +102,8 @@ export async function runStudy(study: Study, request: StudyRequest): Promise<Stu
         report({ kind: "end" });
         return outcome("interrupted");
       }
-      run = { settings, figures: trained.figures!, epochs: trained.epochs, ...explained };
+      const { figures, epochs, test } = trained;
+      run = { settings, figures: figures!, epochs, test, ...explained };
       finished.push(run);
       await completeExports(at, (text) => report({ kind: "note", text }));
     }
@@ -144,8 +147,9 @@ async function finishedBefore(folder: string, asked: readonly RunSettings[]): Pr
     const { settings, figures, status } = file;
     if (status !== "done" || !figures || !variants.has(settings.variant) || seeds.has(settings.seed))
       continue;
+    const [epochs, test] = [await readMetrics(run), await readTest(run)];
     const explained = await readRunScores(run);
-    found.push({ settings, figures, epochs: await readMetrics(run), ...(explained && { explained }) });
+    found.push({ settings, figures, epochs, test, ...(explained && { explained }) });
   }
   return found;
 }

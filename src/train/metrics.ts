@@ -78,5 +78,6 @@ export function evaluationOf(
     }),
     confusion,
     predictions,
+    labels,
   };
 }

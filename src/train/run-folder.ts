@@ -5,7 +5,7 @@ import { parseJson } from "../files/json.ts";
 import { shorten } from "../files/shorten.ts";
 import { resnetSchema } from "../models/schema.ts";
 import { UserError } from "../tensor/errors.ts";
-import { epochRecordSchema } from "./metrics.ts";
+import { epochRecordSchema, epochTimingSchema } from "./metrics.ts";
 import { trainSchema } from "./options.ts";
 import { fingerprintedSchema, isMissing, runDataSchema, runPaths } from "./run-data.ts";
 import { spansEpochs } from "./schedules.ts";
@@ -59,6 +59,7 @@ const evaluationSchema: z.ZodType<Evaluation> = z.object({
   perClass: z.array(z.object({ name: z.string(), count, accuracy: z.number() })),
   confusion: z.array(z.array(count)),
   predictions: z.array(count),
+  labels: z.array(count).optional(),
 });
 
 /** run.json of a folder; undefined when there is none. @throws UserError when it is not one of ours. */
@@ -102,6 +103,13 @@ export async function readMetrics(folder: string): Promise<EpochRecord[]> {
     if (parsed.success) return parsed.data;
     throw new UserError(`${metrics}:${index + 1}: is no record of an epoch`);
   });
+}
+
+/** What the clock said of the finished epochs; none where there is no file, or none that can be read. */
+export async function readTimings(folder: string): Promise<EpochTiming[]> {
+  const found = ((await readText(runPaths(folder).timings)) ?? "").split("\n").filter((line) => line !== "");
+  const parsed = z.array(epochTimingSchema).safeParse(found.map(parseJson));
+  return parsed.success ? parsed.data : [];
 }
 
 export async function writeTest(folder: string, test: Evaluation): Promise<void> {

@@ -71,6 +71,8 @@ export interface Evaluation {
   readonly confusion: readonly (readonly number[])[];
   /** Predicted class of each image, in order. */
   readonly predictions: readonly number[];
+  /** True class of each image, in the same order; absent in files of version 0.1.0 and before. */
+  readonly labels?: readonly number[];
 }
 
 /** Final figures of a run, as results.json holds them. */

@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import type { Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -11,13 +11,9 @@ import { exportModel } from "../../src/exchange/export.ts";
 import { formats } from "../../src/exchange/formats.ts";
 import { Classifier } from "../../src/inference.ts";
 import { resolveModel } from "../../src/models/options.ts";
+import { chromiumPath, noBrowser } from "../support/browser.ts";
 import { difference } from "../support/compare.ts";
 import { madeUp } from "../support/trained.ts";
-
-const executablePath = process.env["ATENTO_CHROMIUM"] ?? "/usr/bin/chromium";
-const absence = existsSync(executablePath)
-  ? undefined
-  : `no browser at ${executablePath}; ATENTO_CHROMIUM can tell where one is`;
 
 /** Nothing but the page's own requests. */
 const QUIET = [
@@ -30,12 +26,9 @@ interface Seen {
   readonly map: readonly number[];
 }
 
-if (absence !== undefined && process.env["ATENTO_REQUIRE_BROWSER"] !== "1") {
-  describe.skip(`the example page: ${absence}`, () => {
-    test("is not tested", () => {});
-  });
-} else {
-  describe("the example page in a browser", () => {
+describe.skipIf(noBrowser)(
+  `the example page in a browser${noBrowser ? ` (skipped: ${noBrowser})` : ""}`,
+  () => {
     let folder: string;
     let server: Server;
     let browser: Browser;
@@ -58,7 +51,7 @@ if (absence !== undefined && process.env["ATENTO_REQUIRE_BROWSER"] !== "1") {
       writeFileSync(join(folder, "text.png"), "no image");
       server = await serve(join(folder, "model.onnx"));
       url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-      browser = await chromium.launch({ executablePath, args: QUIET });
+      browser = await chromium.launch({ executablePath: chromiumPath, args: QUIET });
       page = await browser.newPage();
       page.on("console", (message) => {
         if (message.type() === "error") complaints.push(message.text());
@@ -120,5 +113,5 @@ if (absence !== undefined && process.env["ATENTO_REQUIRE_BROWSER"] !== "1") {
       await page.waitForFunction('document.querySelector("#status").textContent.includes("cannot be read")');
       expect(complaints).toEqual([]);
     });
-  });
-}
+  },
+);

@@ -75,28 +75,36 @@ describe("atento study", () => {
     expect(stdout).toContain(" ± ");
     const report = join(folder.path, "runs/tiny/report");
     expect(readdirSync(report).sort()).toEqual([
-      "accuracy.png",
-      "accuracy.svg",
-      "heatmaps.png",
-      "loss.png",
-      "loss.svg",
-      "speed.md",
-      "table.md",
+      ...["accuracy.png", "accuracy.svg", "confusion.png", "confusion.svg", "cost.png", "cost.svg"],
+      ...["differences.png", "differences.svg", "heatmaps.png", "index.html", "loss.png", "loss.svg"],
+      ...["metrics.csv", "speed.md", "table.csv", "table.md", "table.tex", "tensorboard"],
     ]);
+    expect(stdout).toMatch(/se .* plain|plain .* se/);
+    expect(stdout).toContain(join("runs/tiny/report/index.html"));
+    const page = readFileSync(join(report, "index.html"), "utf8");
+    expect(page).toContain('"command":"npx atento study tiny.yaml"');
+    expect(page).not.toMatch(/https?:\/\/(?!www\.w3\.org)/);
     expect(readFileSync(join(report, "table.md"), "utf8")).toMatch(/\| plain \|.*\n\| se \|/);
-    for (const metric of ["accuracy", "loss"]) {
+    for (const metric of ["accuracy", "loss", "cost", "differences", "confusion"]) {
       const svg = readFileSync(join(report, `${metric}.svg`), "utf8");
       const [, width, height] = /<svg[^>]* width="([\d.]+)" height="([\d.]+)"/.exec(svg) ?? [];
       const { info } = await sharp(join(report, `${metric}.png`))
         .raw()
         .toBuffer({ resolveWithObject: true });
       expect([info.width, info.height]).toEqual([2 * Number(width), 2 * Number(height)].map(Math.round));
-      expect(info.width).toBeGreaterThan(1500);
+      expect(info.width).toBeGreaterThan(500);
     }
     // one more seed alone joins those that are there
-    const more = await atento(["study", study, "--seed", "3", "--json"], { cwd: folder.path });
+    const more = await atento(["study", study, "--seeds", "3", "--json"], { cwd: folder.path });
     const runs = (JSON.parse(more.stdout).results as StudyResults).runs;
     expect(runs.filter(({ variant }) => variant === "se").map(({ seed }) => seed)).toEqual([1, 2, 3]);
+    const answer = JSON.parse(more.stdout);
+    expect(answer.page).toBe(join("runs/tiny/report/index.html"));
+    const [pair] = (answer.results as StudyResults).comparisons;
+    expect(pair).toMatchObject({ first: "se", second: "plain", seeds: [1, 2, 3] });
+    expect(pair.images!.count).toBe(40);
+    const reported = await atento(["report", "runs/tiny", "--json"], { cwd: folder.path });
+    expect(JSON.parse(reported.stdout).results.comparisons).toEqual([pair]);
   }, 240_000);
 
   it("says what it would train, how large it is and how long it would take", async () => {

@@ -237,7 +237,9 @@ describe("changed files are read or refused, soon:", () => {
   // the names, so that each is a test of its own
   const names = [
     ...["safetensors", "checkpoint", "model file", "run.json", "metrics.jsonl", "test.json"],
-    ...["ONNX model", "state dict", "tar", "images", "pack of images", "study file", "CIFAR-10"],
+    ...["ONNX model", "state dict", "Keras model", "Keras weights", "model_config", "tar", "images"],
+    ...["pack of images", "study file", "CIFAR-10", "study.json", "heatmaps: scores.json"],
+    ...["heatmaps: maps.safetensors", "heatmaps: images.safetensors", "photograph to explain"],
   ];
   it.each(names)("%s", async (name) => {
     expect(targets.map((target) => target.name)).toEqual(names);

@@ -6,14 +6,18 @@ import { finishedRun, runData } from "./support.ts";
 describe("spread", () => {
   it("is the mean and the sample deviation", () => {
     // on paper: mean 5, squares 9+1+1+1+0+0+4+16 = 32, 32/7
-    const { mean, deviation } = spread([2, 4, 4, 4, 5, 5, 7, 9]);
+    const { mean, deviation, interval } = spread([2, 4, 4, 4, 5, 5, 7, 9]);
     expect(mean).toBe(5);
     expect(deviation).toBeCloseTo(Math.sqrt(32 / 7), 12);
+    // t of 7 degrees of freedom at 97.5 %: 2.36462425
+    const half = (2.36462425 * Math.sqrt(32 / 7)) / Math.sqrt(8);
+    expect(interval![0]).toBeCloseTo(5 - half, 7);
+    expect(interval![1]).toBeCloseTo(5 + half, 7);
   });
 
   it("has no deviation for one value, and 0 for equal ones", () => {
     expect(spread([0.3])).toEqual({ mean: 0.3 });
-    expect(spread([2, 2])).toEqual({ mean: 2, deviation: 0 });
+    expect(spread([2, 2])).toEqual({ mean: 2, deviation: 0, interval: [2, 2] });
     expect(() => spread([])).toThrow(RangeError);
   });
 });
