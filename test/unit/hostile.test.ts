@@ -237,6 +237,7 @@ describe("changed files are read or refused, soon:", () => {
   // the names, so that each is a test of its own
   const names = [
     ...["safetensors", "checkpoint", "model file", "run.json", "metrics.jsonl", "test.json"],
+    ...["Keras model", "Keras weights", "model_config"],
     ...["tar", "images", "pack of images", "study file", "CIFAR-10"],
   ];
   it.each(names)("%s", async (name) => {

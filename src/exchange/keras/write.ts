@@ -1,9 +1,11 @@
 import { writeDurably } from "../../files/durable.ts";
 import { type NewDataset, type NewGroup, writeHdf5 } from "../../formats/hdf5-write.ts";
+import { optimizerSchema } from "../../train/optimizers.ts";
 import type { Trained } from "../../train/trained.ts";
 import { kerasLayers, modelConfig } from "./describe.ts";
 import { OURS } from "./read.ts";
 import { layersOf } from "./trace.ts";
+import { type KerasTraining, kerasOptimizer } from "./training.ts";
 import { type Holder, holdersOf, type Slot, toKeras } from "./weights.ts";
 
 /** The Keras whose layout is written: its files are read by all later ones. */
@@ -12,6 +14,8 @@ const LAYOUT = { keras_version: "2.15.0", backend: "tensorflow" };
 export interface KerasOptions {
   /** Leaves the architecture out: what `load_weights` takes. */
   readonly weightsOnly: boolean;
+  /** What Keras needs to go on training; its own defaults when absent. */
+  readonly training?: KerasTraining;
 }
 
 /**
@@ -22,9 +26,9 @@ export interface KerasOptions {
 export async function writeKeras(
   trained: Trained,
   path: string,
-  { weightsOnly }: KerasOptions,
+  { weightsOnly, training = defaults }: KerasOptions,
 ): Promise<void> {
-  const { model, weights } = layersOf(trained);
+  const { model, weights, nameOf } = layersOf(trained);
   const layers = kerasLayers(model, trained.image);
   const holders = new Map(holdersOf(model, trained.image).map((holder) => [holder.layer.name, holder]));
   const kept = weightsGroup(
@@ -38,30 +42,68 @@ export async function writeKeras(
     : {
         attributes: {
           ...LAYOUT,
-          model_config: JSON.stringify(modelConfig(nameOf(trained), layers)),
-          training_config: JSON.stringify(trainingConfig),
+          model_config: JSON.stringify(modelConfig(modelName(trained), layers)),
+          training_config: JSON.stringify(trainingConfig(training)),
           [OURS]: JSON.stringify({ architecture, ...rest }),
         },
-        groups: new Map([["model_weights", kept]]),
+        groups: new Map([
+          ["model_weights", kept],
+          ...optimizerGroup(
+            training,
+            layers.flatMap(({ name }) => holders.get(name) ?? []),
+            nameOf,
+          ),
+        ]),
       };
   await writeDurably(path, await writeHdf5(root));
 }
 
 /** Keras' names begin with a letter or digit and have no blanks. */
-const nameOf = ({ variant }: Trained) =>
+const modelName = ({ variant }: Trained) =>
   variant.replaceAll(/[^A-Za-z0-9_]/g, "_").replace(/^_*/, "") || "model";
 
-/** What `fit` does unless it is told otherwise. */
-const trainingConfig = {
-  loss: "sparse_categorical_crossentropy",
-  metrics: ["accuracy"],
-  weighted_metrics: null,
-  loss_weights: null,
-  optimizer_config: {
-    class_name: "Adam",
-    config: { name: "Adam", learning_rate: 0.001, beta_1: 0.9, beta_2: 0.999, epsilon: 1e-7, amsgrad: false },
-  },
-};
+/** What Keras does unless it is told otherwise. */
+const defaults: KerasTraining = { optimizer: optimizerSchema.parse({ name: "adam", eps: 1e-7 }) };
+
+function trainingConfig({ optimizer }: KerasTraining): object {
+  const { class_name, config } = kerasOptimizer(optimizer);
+  return {
+    loss: "sparse_categorical_crossentropy",
+    metrics: ["accuracy"],
+    weighted_metrics: null,
+    loss_weights: null,
+    optimizer_config: { class_name, config },
+  };
+}
+
+/**
+ * The optimiser's state as tf.keras 2 (since 2.11) reads it: its step, then the slots of each trained variable in turn.
+ * Keras 3 has a rate among them: it says that it starts the optimiser anew.
+ */
+function optimizerGroup(
+  { optimizer, state }: KerasTraining,
+  holders: readonly Holder[],
+  nameOf: (variable: string) => string,
+): [string, NewGroup][] {
+  const { class_name: name, slots } = kerasOptimizer(optimizer);
+  if (!state || !slots) return [];
+  const step: [string, NewDataset] = [
+    "iteration:0",
+    { shape: [], values: BigInt64Array.of(BigInt(state.step)) },
+  ];
+  const moments = holders.flatMap(({ layer, slots: own }) =>
+    own
+      .filter(({ trained }) => trained)
+      .flatMap((slot) =>
+        slots.map(([keras, ours]): [string, NewDataset] => [
+          `${name}/${keras}/${layer.name}/${slot.keras}:0`,
+          { shape: slot.kerasShape, values: toKeras(slot, state.slots.get(`${nameOf(slot.name)}.${ours}`)!) },
+        ]),
+      ),
+  );
+  const datasets = new Map([step, ...moments]);
+  return [["optimizer_weights", { attributes: { weight_names: [...datasets.keys()] }, datasets }]];
+}
 
 /** All layers by name, each with its weights: first what is trained, then what is not. */
 function weightsGroup(
