@@ -11,7 +11,10 @@ import type { Weights } from "../../train/weights.ts";
 /** How a model was trained, as far as Keras could go on with it. */
 export interface KerasTraining {
   readonly optimizer: OptimizerOptions;
-  /** Steps done, and the optimiser's slots by their names of ours; absent where they are not those of the weights. */
+  /**
+   * Steps done, and the optimiser's slots by their names of ours: for tf.keras 2, which goes on with them. Keras 3 must
+   * compile a model with them again before it trains.
+   */
   readonly state?: { readonly step: number; readonly slots: Weights };
 }
 
@@ -49,29 +52,23 @@ const equal = (a: Float32Array | undefined, b: Float32Array) =>
 interface KerasOptimizer {
   readonly class_name: string;
   readonly config: Readonly<Record<string, unknown>>;
-  /** Names of Keras' slots and of ours, where both hold the same numbers. */
-  readonly slots?: readonly (readonly [keras: string, ours: string])[];
+  /** Slots that Keras and we call alike and that hold the same numbers. */
+  readonly slots: readonly string[];
 }
 
-const MOMENTS = [
-  ["m", "m"],
-  ["v", "v"],
-] as const;
-
 /**
- * Keras' optimiser for one of ours. Weight decay of SGD and Adam goes into the gradient here and has no counterpart
- * there; momentum of SGD is kept in another unit (times the rate), so it starts anew.
+ * Keras' optimiser for one of ours. What it has no word for that both of its versions read is left out: weight decay,
+ * which SGD and Adam have in the gradient here. SGD's momentum is kept in another unit there (times the rate), so it
+ * starts anew.
  */
 export function kerasOptimizer(options: OptimizerOptions): KerasOptimizer {
   const { lr: learning_rate } = options;
   if (options.name === "sgd") {
     const { momentum, nesterov } = options;
-    return { class_name: "SGD", config: { name: "SGD", learning_rate, momentum, nesterov } };
+    return { class_name: "SGD", config: { name: "SGD", learning_rate, momentum, nesterov }, slots: [] };
   }
   const { beta1: beta_1, beta2: beta_2, eps: epsilon } = options;
-  const config = { learning_rate, beta_1, beta_2, epsilon, amsgrad: false };
-  if (options.name === "adam")
-    return { class_name: "Adam", config: { name: "Adam", ...config }, slots: MOMENTS };
-  const { weightDecay: weight_decay } = options;
-  return { class_name: "AdamW", config: { name: "AdamW", ...config, weight_decay }, slots: MOMENTS };
+  const decay = options.name === "adam" && options.decay > 0 ? { decay: options.decay } : {};
+  const config = { name: "Adam", learning_rate, ...decay, beta_1, beta_2, epsilon, amsgrad: false };
+  return { class_name: "Adam", config, slots: ["m", "v"] };
 }

@@ -77,31 +77,31 @@ function trainingConfig({ optimizer }: KerasTraining): object {
 }
 
 /**
- * The optimiser's state as tf.keras 2 (since 2.11) reads it: its step, then the slots of each trained variable in turn.
- * Keras 3 has a rate among them: it says that it starts the optimiser anew.
+ * The optimiser's state as tf.keras 2 reads it for a model without `is_legacy_optimizer`: its step, then one slot of
+ * all trained variables after the other. Keras 3.15 takes no such state from a .h5 and wants the model
+ * compiled again before it trains.
  */
 function optimizerGroup(
   { optimizer, state }: KerasTraining,
   holders: readonly Holder[],
   nameOf: (variable: string) => string,
 ): [string, NewGroup][] {
-  const { class_name: name, slots } = kerasOptimizer(optimizer);
-  if (!state || !slots) return [];
-  const step: [string, NewDataset] = [
-    "iteration:0",
-    { shape: [], values: BigInt64Array.of(BigInt(state.step)) },
-  ];
-  const moments = holders.flatMap(({ layer, slots: own }) =>
-    own
-      .filter(({ trained }) => trained)
-      .flatMap((slot) =>
-        slots.map(([keras, ours]): [string, NewDataset] => [
-          `${name}/${keras}/${layer.name}/${slot.keras}:0`,
-          { shape: slot.kerasShape, values: toKeras(slot, state.slots.get(`${nameOf(slot.name)}.${ours}`)!) },
-        ]),
-      ),
+  const { class_name: name, slots: kinds } = kerasOptimizer(optimizer);
+  if (!state || kinds.length === 0) return [];
+  const step: NewDataset = { shape: [], values: BigInt64Array.of(BigInt(state.step)) };
+  const trained = holders.flatMap(({ layer, slots }) =>
+    slots.flatMap((slot) => (slot.trained ? [{ path: `${name}/${layer.name}/${slot.keras}`, slot }] : [])),
   );
-  const datasets = new Map([step, ...moments]);
+  const slots = kinds.flatMap((kind) =>
+    trained.map(({ path, slot }): [string, NewDataset] => [
+      `${path}/${kind}:0`,
+      {
+        shape: slot.kerasShape,
+        values: toKeras(slot, state.slots.get(`${nameOf(slot.name)}.${kind}`)!),
+      },
+    ]),
+  );
+  const datasets = new Map([[`${name}/iter:0`, step], ...slots]);
   return [["optimizer_weights", { attributes: { weight_names: [...datasets.keys()] }, datasets }]];
 }
 
