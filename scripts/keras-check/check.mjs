@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import { Command } from "commander";
 import { createEngine } from "../../dist/engine/create.js";
 import { readKeras, readKerasWeights } from "../../dist/exchange/keras/read.js";
+import { trainingOf } from "../../dist/exchange/keras/training.js";
 import { writeKeras } from "../../dist/exchange/keras/write.js";
 import { buildModel } from "../../dist/models/build.js";
 import { resolveModel } from "../../dist/models/options.js";
@@ -55,8 +56,11 @@ const variants = {
   cbam: { attention: "cbam", attentionOptions: { reduction: 4 } },
   eca: { attention: "eca" },
   "cbam-official": { attention: "cbam", attentionOptions: { reduction: 4, convention: "official" } },
+  "se-adam": { attention: "se", attentionOptions: { reduction: 4 } },
   "se-study": { stem: "study", attention: "se", attentionOptions: { bias: false }, placement: "identity" },
 };
+
+const adam = { name: "adam", lr: 1e-3, eps: 1e-7, convention: "keras" };
 
 const engine = createEngine();
 
@@ -117,11 +121,17 @@ async function writeOurs() {
         ...{ source, name: dataset.name, fingerprint: dataset.fingerprint, classes: dataset.classes },
         ...{ image, validation: 0, normalize: "channel" },
       },
-      train: trainSchema.parse({ epochs: 8, batch: 16, augment: [] }),
+      train: trainSchema.parse({
+        epochs: 8,
+        batch: 16,
+        augment: [],
+        ...(variant === "se-adam" && { optimizer: adam }),
+      }),
     };
     await trainRun({ folder, settings, dataset, engine });
     const trained = await loadTrained(folder);
-    await writeKeras(trained, at(`${variant}.h5`), { weightsOnly: false });
+    const training = await trainingOf(folder, trained);
+    await writeKeras(trained, at(`${variant}.h5`), { weightsOnly: false, training });
     await writeKeras(trained, at(`${variant}.weights-only.h5`), { weightsOnly: true });
     writeFloats(at(`${variant}.f32`), await probabilitiesOf(trained, channelsFirst(images, image)));
   }
@@ -141,10 +151,12 @@ async function readTheirs(keras) {
 
 mkdirSync(options.folder, { recursive: true });
 const python = pythonOf();
-// values as of normalised images, from a formula that both sides could write down
+const source = { source: "shapes", train: 64, test: 16, size: 32 };
+const dataset = await loadDataset(source);
+const bytes = dataset.test.images.subarray(0, 8 * dataset.height * dataset.width * 3);
 writeFloats(
   at("images.f32"),
-  Array.from({ length: 8 * 32 * 32 * 3 }, (_, i) => Math.sin(i * 12.9898) * 2),
+  Array.from(bytes, (byte) => byte / 64 - 2),
 );
 await writeOurs();
 for (const keras of ["2", "3"]) {

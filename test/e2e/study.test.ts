@@ -2,7 +2,9 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import sharp from "sharp";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { writeKeras } from "../../src/exchange/keras/write.ts";
 import type { StudyResults } from "../../src/study/results.ts";
+import { loadTrained } from "../../src/train/trained.ts";
 import { atento, TINY, temporaryFolder } from "./support.ts";
 
 let folder: ReturnType<typeof temporaryFolder>;
@@ -158,6 +160,25 @@ describe("a run", () => {
     expect(text.stdout).toMatch(
       / on 1,000 test images of shapes: accuracy .*\n\n.*class.*images.*acc\. %.*→10\n/,
     );
+
+    const kept = await loadTrained(join(folder.path, run));
+    await writeKeras(kept, join(folder.path, "model.h5"), { weightsOnly: false });
+    const keras = await atento(["eval", "model.h5", "--json"], start);
+    expect(JSON.parse(keras.stdout).predictions).toEqual(evaluation.predictions);
+    const { data: _, ...foreign } = { ...kept, assumed: ["classes", "normalization"] as const };
+    await writeKeras(foreign, join(folder.path, "foreign.h5"), { weightsOnly: false });
+    const nameless = await atento(["eval", "foreign.h5"], start);
+    expect(nameless.stderr).toContain(
+      "foreign.h5: does not say what it was trained on: name the data with --data",
+    );
+    const { mean, std } = kept.normalization;
+    const values = ["--mean", mean.join(), "--std", std.join()];
+    const named = await atento(["eval", "foreign.h5", "--data", "shapes", ...values, "--json"], start);
+    expect(JSON.parse(named.stdout)).toMatchObject({
+      predictions: evaluation.predictions,
+      assumed: ["classes"],
+    });
+    expect(named.stderr).toContain("foreign.h5: assumed class names: those of the data, in their order");
 
     const resumed = await atento(["resume", run, "--json"], start);
     expect(JSON.parse(resumed.stdout)).toMatchObject({ status: "done", figures: { epochs: 1 } });

@@ -52,8 +52,11 @@ export async function readKeras(
   const taken = new Set([...holders.values()].map(([first]) => first));
   const further = [...stored.keys()].filter((name) => !taken.has(name));
   const weights = collect(path, pairs, further);
-  const classes = given.classes ?? fitting(own?.classes, model.classes);
-  const normalization = given.normalization ?? own?.normalization;
+  const guessed = own?.assumed ?? [];
+  const classes =
+    given.classes ?? (guessed.includes("classes") ? undefined : fitting(own?.classes, model.classes));
+  const normalization =
+    given.normalization ?? (guessed.includes("normalization") ? undefined : own?.normalization);
   if (classes && classes.length !== model.classes) {
     throw new UserError(`${path}: has ${model.classes} classes, ${classes.length} names are given`);
   }

@@ -16,6 +16,8 @@ export interface Layers {
   readonly model: LayerGraph;
   /** Values by the names of `model`'s variables. */
   readonly weights: Weights;
+  /** The name that one of `model`'s variables has in the model that was given. */
+  nameOf(variable: string): string;
   /** Values by the names of the model that was given. */
   back(weights: Weights): Weights;
 }
@@ -25,7 +27,7 @@ export interface Layers {
  * @throws UserError naming an operation that no stock layer computes.
  */
 export function layersOf({ model, image, weights }: Trained): Layers {
-  if (isLayerGraph(model)) return { model, weights, back: (values) => values };
+  if (isLayerGraph(model)) return { model, weights, nameOf: (name) => name, back: (values) => values };
   const variables = new Variables(0);
   const { images, logits } = buildModel(model, variables, { batch: 1, image, training: false });
   const tracer = new Tracer(
@@ -38,6 +40,7 @@ export function layersOf({ model, image, weights }: Trained): Layers {
   return {
     model: graph,
     weights: new Map(ours.map(([name, own]) => [name, weights.get(own)!])),
+    nameOf: (name) => tracer.variables.get(name)!,
     back: (values) => new Map(ours.map(([name, own]) => [own, values.get(name)!])),
   };
 }

@@ -1,6 +1,7 @@
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, test } from "vitest";
 import { createEngine } from "../../../src/engine/create.ts";
 import { readKeras, readKerasWeights } from "../../../src/exchange/keras/read.ts";
@@ -10,6 +11,7 @@ import { floatsOf, readSafetensors } from "../../../src/formats/safetensors.ts";
 import { isLayerGraph } from "../../../src/models/architecture.ts";
 import type { ModelOptions } from "../../../src/models/options.ts";
 import { Random } from "../../../src/random/random.ts";
+import { loadTrained, writeTrained } from "../../../src/train/trained.ts";
 import { sharedFolder } from "../../support/shared.ts";
 import { largestDifference, logitsOf, madeUpSmall, probabilitiesOf } from "../../support/trained.ts";
 
@@ -59,6 +61,29 @@ describe.skipIf(golden.absence)("files that Keras wrote", () => {
     const trained = await readKerasWeights(`${golden.path}/keras/${weights}`, empty);
     const logits = await logitsOf(trained, tensorsOf(`${name}/batch.safetensors`)("images"), engine);
     expect(largestDifference(probabilitiesOf(logits, 10), expectedOf(name))).toBeLessThan(1e-5);
+  });
+});
+
+describe("small files that Keras wrote, of layers of many kinds", () => {
+  const small = fileURLToPath(new URL("../../fixtures/keras/small", import.meta.url));
+  const [height, width] = [14, 11];
+  // sin(0.7·i), i counted along height, width, channels
+  const images = Float32Array.from({ length: 2 * 3 * height * width }, (_, at) => {
+    const [map, pixel] = [Math.floor(at / (height * width)), at % (height * width)];
+    const [n, c] = [Math.floor(map / 3), map % 3];
+    return Math.sin(0.7 * ((n * height * width + pixel) * 3 + c));
+  });
+
+  test.each(["keras2", "keras3"])("%s", async (version) => {
+    const expected = JSON.parse(readFileSync(`${small}.${version}.json`, "utf8"));
+    const trained = await readKeras(`${small}.${version}.h5`);
+    expect(trained).toMatchObject({ image: [height, width], variant: "small" });
+    const logits = await logitsOf(trained, images, engine);
+    expect(largestDifference(probabilitiesOf(logits, 4), expected)).toBeLessThan(1e-6);
+    await writeTrained(at(`${version}.safetensors`), trained);
+    expect(await loadTrained(at(`${version}.safetensors`))).toEqual(trained);
+    await writeKeras(trained, at(`${version}.h5`), { weightsOnly: false });
+    expect((await readKeras(at(`${version}.h5`))).assumed).toEqual(["classes", "normalization"]);
   });
 });
 
