@@ -2,10 +2,10 @@ import { readFile } from "node:fs/promises";
 import { basename, dirname, extname, resolve } from "node:path";
 import { Command, InvalidArgumentError } from "commander";
 import type { Normalization } from "../data/dataset.ts";
+import { loadModel } from "../exchange/formats.ts";
 import { importModel } from "../exchange/import.ts";
 import { makeFolder } from "../files/durable.ts";
 import { stems } from "../models/options.ts";
-import type { ResNet } from "../models/resnet.ts";
 import { UserError } from "../tensor/errors.ts";
 import { describeAdoption } from "../train/adopt.ts";
 import { writeTrained } from "../train/trained.ts";
@@ -18,6 +18,7 @@ interface Options {
   readonly out?: string;
   readonly classes?: string;
   readonly image?: readonly [number, number];
+  readonly into?: string;
   readonly stem?: string;
   readonly strides?: readonly number[];
   readonly mean?: Triple;
@@ -38,10 +39,14 @@ export function importCommand(): Command {
     .option("--strides <list>", "stride of each stage (default: 1,2,2,2)", counts)
     .option("--mean <r,g,b>", "of its images, 0 to 1 (default: ImageNet's)", triple)
     .option("--std <r,g,b>", "deviation of its images (default: ImageNet's)", triple)
+    .option(
+      "--into <model>",
+      "run or model file whose weights the file holds, where it says nothing of a model",
+    )
     .option("--json", "one JSON document on stdout, nothing else");
   withExample(command, "atento import seresnet50.safetensors --classes imagenet.txt");
   return command.action(async (file: string, options: Options) => {
-    const { classes, image, stem, strides } = options;
+    const { classes, image, stem, strides, into } = options;
     const out = options.out ?? `${basename(file, extname(file))}.atento.safetensors`;
     if (extname(out) !== ".safetensors")
       throw new UserError(`--out ${out}: expected a name that ends in .safetensors`);
@@ -49,29 +54,22 @@ export function importCommand(): Command {
       throw new UserError(`--out ${out}: is the file itself: choose another name`);
     const show = display();
     show.bars([{ label: "import", text: file }]);
-    const { trained, taken, left } = await importModel(file, {
+    const { trained, architecture, taken, left } = await importModel(file, {
       ...{ image, stem, strides, normalization: normalizationOf(options) },
       classes: classes === undefined ? undefined : await linesOf(classes),
+      into: into === undefined ? undefined : await loadModel(into),
     });
     await makeFolder(dirname(resolve(out)));
     await writeTrained(trained, out);
     show.clear();
-    const { model } = trained;
     const adoption = { taken, left, made: [] };
+    const heading = `${architecture ?? trained.variant}, ${trained.classes.length} classes`;
     answer(
       options,
-      { file, out, model, classes: trained.classes.length, ...adoption },
-      `${describe(model)}, ${trained.classes.length} classes\n${describeAdoption(adoption)}\n${out}`,
+      { file, out, model: trained.model, classes: trained.classes.length, ...adoption },
+      `${heading}\n${describeAdoption(adoption)}\n${out}`,
     );
   });
-}
-
-function describe({ block, depths, widths, attention }: ResNet): string {
-  const gate =
-    attention.name === "none"
-      ? "no attention"
-      : `attention ${attention.name} ${JSON.stringify(attention.options)}`;
-  return `${block} blocks ${depths.join(", ")} of widths ${widths.join(", ")}, ${gate}`;
 }
 
 function triple(text: string): Triple {

@@ -3,6 +3,7 @@ import type { Normalization } from "../data/dataset.ts";
 import { floatsOf } from "../formats/safetensors.ts";
 import { SafetensorsFile } from "../formats/sealed.ts";
 import { buildModel } from "../models/build.ts";
+import type { ResNet } from "../models/resnet.ts";
 import { Variables } from "../nn/scope.ts";
 import { UserError } from "../tensor/errors.ts";
 import type { Trained } from "../train/trained.ts";
@@ -21,10 +22,14 @@ export interface ImportOptions extends Untold {
   readonly image?: readonly [number, number];
   /** ImageNet's by default. */
   readonly normalization?: Normalization;
+  /** The model whose weights a file holds that says nothing of its architecture. */
+  readonly into?: Trained;
 }
 
 export interface Imported {
   readonly trained: Trained;
+  /** What its tensors told, in words. */
+  readonly architecture?: string;
   /** Names of the file's tensors that the model has. */
   readonly taken: readonly string[];
   /** Those it has no use for: PyTorch's counters of batches. */
@@ -39,6 +44,12 @@ export interface Imported {
 export async function importModel(path: string, options: ImportOptions = {}): Promise<Imported> {
   const format = formatOf(path);
   const origin = { file: basename(path), sha256: await sha256Of(path) };
+  if (options.into) {
+    if (!format.readWeights)
+      throw new UserError(`${path}: ${format.name} files say what model they hold: leave --into away`);
+    const trained = renamed(await format.readWeights(path, options.into), path, options);
+    return { trained: { ...trained, origin }, taken: [...trained.weights.keys()], left: [] };
+  }
   if (format.name !== "safetensors" || (await isOurs(path))) {
     const trained = renamed(await format.read(path), path, options);
     return {
@@ -61,10 +72,17 @@ export async function importModel(path: string, options: ImportOptions = {}): Pr
     const trained = { model, classes, image, normalization, origin, variant, seed: 0, weights };
     return {
       trained: renamed(trained, path, options),
+      architecture: describe(model),
       taken: [...weights.keys()],
       left: [...entries.keys()].filter(isCounter),
     };
   });
+}
+
+function describe({ block, depths, widths, attention }: ResNet): string {
+  const { name, options } = attention;
+  const gate = name === "none" ? "no attention" : `attention ${name} ${JSON.stringify(options)}`;
+  return `${block} blocks ${depths.join(", ")} of widths ${widths.join(", ")}, ${gate}`;
 }
 
 const isOurs = (path: string) =>
