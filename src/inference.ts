@@ -10,7 +10,6 @@ import { Variables } from "./nn/scope.ts";
 import { UserError } from "./tensor/errors.ts";
 import { input, type Tensor } from "./tensor/tensor.ts";
 import type { Trained } from "./train/trained.ts";
-import { writeWeights } from "./train/weights.ts";
 
 export { UserError } from "./tensor/errors.ts";
 
@@ -67,8 +66,14 @@ export class Classifier {
   private constructor(model: Trained, options: EngineOptions) {
     this.#model = model;
     this.#build();
-    this.#store = createEngine(options).open(this.#variables.all());
-    writeWeights(this.#store, model.weights);
+    const { weights } = model;
+    // not drawn first: that takes longer than reading them
+    this.#store = createEngine(options).open(
+      this.#variables.all().map((variable) => ({
+        ...variable,
+        initialize: (values) => values.set(weights.get(variable.name)!),
+      })),
+    );
   }
 
   /**

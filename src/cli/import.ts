@@ -1,9 +1,9 @@
 import { readFile } from "node:fs/promises";
 import { basename, dirname, extname, resolve } from "node:path";
 import { Command } from "commander";
+import { loadModel } from "../exchange/formats.ts";
 import { importModel } from "../exchange/import.ts";
 import { makeFolder } from "../files/durable.ts";
-import { type Architecture, isLayerGraph } from "../models/architecture.ts";
 import { stems } from "../models/options.ts";
 import { UserError } from "../tensor/errors.ts";
 import { describeAdoption } from "../train/adopt.ts";
@@ -14,6 +14,7 @@ import { type GivenOptions, givenBy, withGiven } from "./given.ts";
 interface Options extends GivenOptions {
   readonly out?: string;
   readonly classes?: string;
+  readonly into?: string;
   readonly stem?: string;
   readonly strides?: readonly number[];
   readonly json?: boolean;
@@ -29,11 +30,15 @@ export function importCommand(): Command {
     .option("--classes <file>", "names of the classes, a line each (default: class 0, class 1 …)")
     .option("--stem <name>", `${Object.keys(stems).join(", ")} (default: by its kernel, imagenet or cifar)`)
     .option("--strides <list>", "stride of each stage (default: 1,2,2,2)", counts)
+    .option(
+      "--into <model>",
+      "run or model file whose weights the file holds, where it says nothing of a model",
+    )
     .option("--json", "one JSON document on stdout, nothing else");
   withGiven(command, " (default: 224; normalised as ImageNet's)");
   withExample(command, "atento import seresnet50.safetensors --classes imagenet.txt");
   return command.action(async (file: string, options: Options) => {
-    const { classes, stem, strides } = options;
+    const { classes, stem, strides, into } = options;
     const out = options.out ?? `${basename(file, extname(file))}.atento.safetensors`;
     if (extname(out) !== ".safetensors")
       throw new UserError(`--out ${out}: expected a name that ends in .safetensors`);
@@ -41,31 +46,22 @@ export function importCommand(): Command {
       throw new UserError(`--out ${out}: is the file itself: choose another name`);
     const show = display();
     show.bars([{ label: "import", text: file }]);
-    const { trained, taken, left } = await importModel(file, {
+    const { trained, architecture, taken, left } = await importModel(file, {
       ...{ stem, strides, ...givenBy(options) },
       classes: classes === undefined ? undefined : await linesOf(classes),
+      into: into === undefined ? undefined : await loadModel(into),
     });
     await makeFolder(dirname(resolve(out)));
     await writeTrained(trained, out);
     show.clear();
-    const { model } = trained;
     const adoption = { taken, left, made: [] };
+    const heading = `${architecture ?? trained.variant}, ${trained.classes.length} classes`;
     answer(
       options,
-      { file, out, model, classes: trained.classes.length, ...adoption },
-      `${describe(model)}, ${trained.classes.length} classes\n${describeAdoption(adoption)}\n${out}`,
+      { file, out, model: trained.model, classes: trained.classes.length, ...adoption },
+      `${heading}\n${describeAdoption(adoption)}\n${out}`,
     );
   });
-}
-
-function describe(model: Architecture): string {
-  if (isLayerGraph(model)) return `${model.layers.length} stock layers`;
-  const { block, depths, widths, attention } = model;
-  const gate =
-    attention.name === "none"
-      ? "no attention"
-      : `attention ${attention.name} ${JSON.stringify(attention.options)}`;
-  return `${block} blocks ${depths.join(", ")} of widths ${widths.join(", ")}, ${gate}`;
 }
 
 async function linesOf(path: string): Promise<string[]> {

@@ -1,4 +1,4 @@
-import { access } from "node:fs/promises";
+import { access, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { makeFolder, removeUnfinished, writeDurably } from "../files/durable.ts";
@@ -55,8 +55,9 @@ export async function completeExports(folder: string, onNote: (note: string) => 
       const path = join(folder, name);
       if (path === model || (current && (await isThere(path)))) continue;
       trained ??= await loadModel(folder);
-      await write(trained, path, {}).catch((error: Error) => {
+      await write(trained, path, {}).catch(async (error: Error) => {
         if (!(error instanceof UserError) || error.cause) throw error; // a disk that is full is no matter of formats
+        await rm(path, { force: true }); // of another model, if it is there
         onNote(`${path}: not written: ${error.message}`);
       });
     }

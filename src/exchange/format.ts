@@ -37,6 +37,11 @@ export interface Format {
   readonly files: readonly ExportedFile[];
   /** @throws UserError when the file is none of these, or its tensors do not fit its architecture, listing them. */
   read(path: string, given?: Given): Promise<Trained>;
+  /**
+   * Puts the weights of a file that holds nothing else into a model.
+   * @throws UserError listing the tensors that do not fit.
+   */
+  readWeights?(path: string, into: Trained): Promise<Trained>;
   /** All tensors of a file by name, whatever model it is of; those of `read` where a format does not say otherwise. */
   tensors?(path: string): Promise<Pretrained>;
 }

@@ -3,6 +3,7 @@ import type { Normalization } from "../data/dataset.ts";
 import { floatsOf } from "../formats/safetensors.ts";
 import { SafetensorsFile } from "../formats/sealed.ts";
 import { buildModel } from "../models/build.ts";
+import type { ResNet } from "../models/resnet.ts";
 import { Variables } from "../nn/scope.ts";
 import { UserError } from "../tensor/errors.ts";
 import type { Trained } from "../train/trained.ts";
@@ -16,10 +17,15 @@ import { resnetOf, type Untold } from "./state-dict.ts";
 const IMAGENET: Normalization = { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
 
 /** By default a state dict is of 224×224 images normalised as ImageNet's, with classes `class 0`, `class 1` … */
-export interface ImportOptions extends Untold, Given {}
+export interface ImportOptions extends Untold, Given {
+  /** The model whose weights a file holds that says nothing of its architecture. */
+  readonly into?: Trained;
+}
 
 export interface Imported {
   readonly trained: Trained;
+  /** What its tensors told, in words. */
+  readonly architecture?: string;
   /** Names of the file's tensors that the model has. */
   readonly taken: readonly string[];
   /** Those it has no use for: PyTorch's counters of batches. */
@@ -34,6 +40,12 @@ export interface Imported {
 export async function importModel(path: string, options: ImportOptions = {}): Promise<Imported> {
   const format = formatOf(path);
   const origin = { file: basename(path), sha256: await sha256Of(path) };
+  if (options.into) {
+    if (!format.readWeights)
+      throw new UserError(`${path}: ${format.name} files say what model they hold: leave --into away`);
+    const trained = renamed(await format.readWeights(path, options.into), path, options);
+    return { trained: { ...trained, origin }, taken: [...trained.weights.keys()], left: [] };
+  }
   if (format.name !== "safetensors" || (await isOurs(path))) {
     const trained = renamed(await format.read(path, options), path, options);
     return {
@@ -56,10 +68,17 @@ export async function importModel(path: string, options: ImportOptions = {}): Pr
     const trained = { model, classes, image, normalization, origin, variant, weights };
     return {
       trained: renamed(trained, path, options),
+      architecture: describe(model),
       taken: [...weights.keys()],
       left: [...entries.keys()].filter(isCounter),
     };
   });
+}
+
+function describe({ block, depths, widths, attention }: ResNet): string {
+  const { name, options } = attention;
+  const gate = name === "none" ? "no attention" : `attention ${name} ${JSON.stringify(options)}`;
+  return `${block} blocks ${depths.join(", ")} of widths ${widths.join(", ")}, ${gate}`;
 }
 
 const isOurs = (path: string) =>

@@ -171,18 +171,17 @@ function attentionOf(
   throw at.refuse(`${block}.se`, `holds an attention that is not known here (${found.join(", ")})`);
 }
 
-const MOST_NUMBER = 64;
+/** 1 to 64, powers of two first: several reductions may round to the widths that are there. */
+const NUMBERS = Array.from({ length: 64 }, (_, k) => k + 1).sort(
+  (a, b) => Number(!Number.isInteger(Math.log2(a))) - Number(!Number.isInteger(Math.log2(b))) || a - b,
+);
 
-/** Every combination of a module's options, its defaults first; numbers from 1 to 64. */
+/** Every combination of a module's options, its defaults first. */
 function candidates({ options, choices = {} }: AttentionSpec): Options[] {
   let all: Options[] = [{}];
   for (const [name, preset] of Object.entries(options)) {
     const others =
-      typeof preset === "boolean"
-        ? [!preset]
-        : typeof preset === "number"
-          ? Array.from({ length: MOST_NUMBER }, (_, k) => k + 1)
-          : (choices[name] ?? []);
+      typeof preset === "boolean" ? [!preset] : typeof preset === "number" ? NUMBERS : (choices[name] ?? []);
     const values = [preset, ...others.filter((value) => value !== preset)];
     all = values.flatMap((value) => all.map((known) => ({ ...known, [name]: value })));
   }

@@ -1,6 +1,7 @@
+import { existsSync } from "node:fs";
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { makeFolder, writeDurably } from "../files/durable.ts";
+import { makeFolder, removeUnfinished, writeDurably } from "../files/durable.ts";
 import { UserError } from "../tensor/errors.ts";
 import { readTrainedRun } from "../train/checkpoint.ts";
 import { type Difference, differences } from "../train/run-folder.ts";
@@ -42,6 +43,10 @@ export function studyFileOf(
  */
 export async function openStudyFolder(folder: string, study: StudyFile): Promise<void> {
   await makeFolder(folder);
+  await removeUnfinished(folder);
+  // who was killed while writing the report left temporary files there
+  const report = join(folder, "report");
+  if (existsSync(report)) await removeUnfinished(report);
   const path = join(folder, "study.json");
   const text = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
     if (error.code === "ENOENT") return undefined;

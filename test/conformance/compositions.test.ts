@@ -10,7 +10,7 @@ import { avgPool2d, maxPool2d } from "../../src/ops/pool.ts";
 import { globalAvgPool, globalMaxPool, max, mean } from "../../src/ops/reduce.ts";
 import { concat, constant, reshape, row } from "../../src/ops/shape.ts";
 import { input, type Shape, type Tensor } from "../../src/tensor/tensor.ts";
-import { trainingGraph } from "../../src/train/graphs.ts";
+import { type GraphOptions, trainingGraph } from "../../src/train/graphs.ts";
 import { createOptimizer } from "../../src/train/optimizers.ts";
 import { expectNone } from "../support/compare.ts";
 import { describeEngines, nativeFamilies } from "../support/engines.ts";
@@ -44,16 +44,18 @@ function trained(
   optimizer: Parameters<typeof createOptimizer>[0],
   [batch, height, width]: readonly [number, number, number],
   steps = 2,
+  more: GraphOptions = {},
 ): Runnable {
   const model = resolveModel(options, 5);
   const variables = new Variables(3);
   const rule = createOptimizer(optimizer);
   const image = [height, width] as const;
-  const graph = trainingGraph(model, variables, rule, { batch, image, labelSmoothing: 0.1 });
+  const graph = trainingGraph(model, variables, rule, { batch, image, labelSmoothing: 0.1, ...more });
   const runs = Array.from({ length: steps }, (_, step) => ({
     images: normal([batch, 3, height, width], "images"),
     labels: classes(5)([batch], "labels"),
     rates: rule.rates(step, rule.options.lr),
+    ...(more.bodyRate && { bodyRates: rule.rates(step, more.bodyRate * rule.options.lr) }),
   }));
   return { variables, graph, runs };
 }
@@ -125,6 +127,14 @@ const compositions: Readonly<Record<string, () => Runnable>> = {
       const b = nn.parameter("b", [3, 1, 1], (values) => values.fill(0.5));
       return sumTo(scale(multiply(add(x, b), x), 0.3), [3, 1, 5]);
     }),
+  "training with the stem and the first stage frozen": () =>
+    trained({ ...small, attention: "cbam" }, sgd, [4, 9, 8], 2, {
+      freeze: ["stem", "layer1"],
+      bodyRate: 0.3,
+    }),
+  "training through frozen stages": () =>
+    trained({ ...basic, attention: "se" }, sgd, [3, 8, 7], 2, { freeze: ["layer1.0.bn1", "layer2"] }),
+  "training slowly but for the last layer": () => trained(small, sgd, [4, 8, 9], 2, { bodyRate: 0.1 }),
   "outputs that are inputs, variables, views of them, and one another": () => {
     const variables = new Variables(1);
     const nn = Scope.root(variables, { training: true, batchNorm: torchBatchNorm });

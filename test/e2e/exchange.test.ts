@@ -1,6 +1,7 @@
-import { existsSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { floatsOf, readSafetensors, writeSafetensors } from "../../src/formats/safetensors.ts";
 import { atento, TINY, temporaryFolder } from "./support.ts";
 
 let folder: ReturnType<typeof temporaryFolder>;
@@ -53,6 +54,30 @@ describe("atento export and import", () => {
       made: [],
     });
     expect(await evaluated("again.safetensors")).toEqual(own);
+  });
+
+  it("take a state dict, which knows no data, and make it a model of ours", async () => {
+    const { tensors } = readSafetensors(bytes(`${SE}/model.safetensors`));
+    const floats = [...tensors].filter(([, { dtype }]) => dtype === "F32");
+    const dict = new Map(floats.map(([name, x]) => [name, { shape: x.shape, values: floatsOf(x) }]));
+    writeFileSync(at("dict.safetensors"), writeSafetensors(dict));
+    folder.write("names.txt", Array.from({ length: 10 }, (_, k) => `kind ${k}\n`).join(""));
+    const flags =
+      "--image 16 --stem pooled --strides 1 --classes names.txt --mean 0.5,0.5,0.5 --std 0.2,0.2,0.2";
+    const { stdout, code } = await run(`import dict.safetensors ${flags}`);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(
+      /^bottleneck blocks 1 of widths 4, attention se \{"reduction":4,.*\}, 10 classes\n31 tensors taken; left: none; made new: none\ndict\.atento\.safetensors\n$/,
+    );
+    const json = await run("import dict.safetensors --stem pooled --strides 1 --json");
+    expect(JSON.parse(json.stdout).model).toEqual(
+      JSON.parse(bytes(`${SE}/run.json`).toString()).settings.model,
+    );
+    const evaluated = await run("eval dict.atento.safetensors");
+    expect(evaluated.stderr).toBe(
+      "error: dict.atento.safetensors: was trained elsewhere: tell the data to evaluate it on with --data\n",
+    );
+    expect((await run("export dict.atento.safetensors --to onnx --out dict")).code).toBe(0);
   });
 
   it("leave the map away when told to", async () => {

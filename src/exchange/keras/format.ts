@@ -1,5 +1,5 @@
 import type { Format } from "../format.ts";
-import { readKeras } from "./read.ts";
+import { readKeras, readKerasWeights } from "./read.ts";
 import { writeKeras } from "./write.ts";
 
 export const keras: Format = {
@@ -12,4 +12,5 @@ export const keras: Format = {
     { name: "weights.h5", write: (trained, path) => writeKeras(trained, path, { weightsOnly: true }) },
   ],
   read: readKeras,
+  readWeights: readKerasWeights,
 };

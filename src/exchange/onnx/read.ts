@@ -3,7 +3,6 @@ import protobuf from "protobufjs";
 import { DamagedFile, UserError } from "../../tensor/errors.ts";
 import { type Shape, sizeOf } from "../../tensor/tensor.ts";
 import { type Trained, trainedOf } from "../../train/trained.ts";
-import type { Weights } from "../../train/weights.ts";
 import { expectFitting } from "../../train/weights.ts";
 import { CONSTANT } from "./graph.ts";
 import { FLOAT } from "./proto.ts";
@@ -40,10 +39,7 @@ export async function readOnnx(path: string): Promise<Trained> {
   });
 }
 
-function valuesOf(
-  { bytes, shape }: Stored,
-  where: string,
-): Weights extends ReadonlyMap<string, infer T> ? T : never {
+function valuesOf({ bytes, shape }: Stored, where: string): Float32Array {
   if (bytes.length !== 4 * sizeOf(shape)) {
     throw new DamagedFile(`${where}: holds ${bytes.length} bytes, its shape takes ${4 * sizeOf(shape)}`);
   }

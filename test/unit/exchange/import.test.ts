@@ -161,6 +161,22 @@ describe("a state dict", () => {
     expect(await refusal(importModel(path, { classes: ["a"] }))).toMatch(/has 4 classes, 1 names were given/);
   });
 
+  it("goes into a model of ours that is told, and only into one that it fits", async () => {
+    const trained = made({ name: "resnet18", attention: "se" });
+    await writeTrained(trained, at("ours.safetensors"));
+    const path = stateDict(trained);
+    const other = new Map([...trained.weights].map(([name, values]) => [name, values.map((x) => x + 1)]));
+    const imported = await importModel(path, { into: { ...trained, weights: other } });
+    expect(imported.trained).toMatchObject({ image, classes: trained.classes, weights: trained.weights });
+    expect(await refusal(importModel(path, { into: made({ name: "resnet18" }) }))).toMatch(
+      /layer1\.0\.se\.fc1\.weight is unexpected; /,
+    );
+    const [onnx] = await exportModel(trained, at("into"), [formats.get("onnx")!]);
+    expect(await refusal(importModel(onnx, { into: trained }))).toMatch(
+      /onnx files say what model they hold/,
+    );
+  });
+
   const ones = (...shape: number[]): NewTensor => ({
     shape,
     values: new Float32Array(shape.reduce((a, b) => a * b, 1)).fill(1),

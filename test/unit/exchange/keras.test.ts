@@ -80,7 +80,7 @@ describe("small files that Keras wrote, of layers of many kinds", () => {
     expect(trained).toMatchObject({ image: [height, width], variant: "small" });
     const logits = await logitsOf(trained, images, engine);
     expect(largestDifference(probabilitiesOf(logits, 4), expected)).toBeLessThan(1e-6);
-    await writeTrained(at(`${version}.safetensors`), trained);
+    await writeTrained(trained, at(`${version}.safetensors`));
     expect(await loadTrained(at(`${version}.safetensors`))).toEqual(trained);
     await writeKeras(trained, at(`${version}.h5`), { weightsOnly: false });
     expect((await readKeras(at(`${version}.h5`))).assumed).toEqual(["classes", "normalization"]);
