@@ -238,6 +238,7 @@ describe("changed files are read or refused, soon:", () => {
   const names = [
     ...["safetensors", "checkpoint", "model file", "run.json", "metrics.jsonl", "test.json"],
     ...["tar", "images", "pack of images", "study file", "CIFAR-10"],
+    ...["scores of maps", "photograph to explain"],
   ];
   it.each(names)("%s", async (name) => {
     expect(targets.map((target) => target.name)).toEqual(names);
