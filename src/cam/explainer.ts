@@ -1,20 +1,14 @@
 import type { Options } from "../attention/spec.ts";
-import type { Graph } from "../compile/graph.ts";
-import type { Engine, Executable, Store } from "../engine/engine.ts";
-import { type BuiltModel, buildModel } from "../models/build.ts";
-import { Variables } from "../nn/scope.ts";
-import { Random } from "../random/random.ts";
+import type { Executable } from "../engine/engine.ts";
+import type { BuiltModel } from "../models/build.ts";
 import { UserError } from "../tensor/errors.ts";
-import { type Shape, sizeOf, type Tensor } from "../tensor/tensor.ts";
 import { unlessAborted } from "../train/abort.ts";
-import type { Trained } from "../train/trained.ts";
-import { writeWeights } from "../train/weights.ts";
 import { mapGraph, tailGraph } from "./graphs.ts";
-import { defaultLayer, findLayer, layersThatWork, mapLayers } from "./layers.ts";
+import { findLayer, mapLayers } from "./layers.ts";
+import { type Draw, imageOf, OpenNetwork } from "./network.ts";
+import { noisy } from "./noise.ts";
+import { notesOn } from "./notes.ts";
 import type { CamMethod, MapMethod, RescoredLayer, WeighMethod } from "./spec.ts";
-
-/** Images a run of the engine, when there are so many. */
-const BATCH = 64;
 
 /** Which score of an image is explained: the logit of a class, or what it has more than another. */
 export interface ClassTarget {
@@ -31,6 +25,7 @@ export interface MapsRequest {
   /** One an image; the predicted class when absent. */
   readonly targets?: readonly ClassTarget[];
   readonly signal?: AbortSignal;
+  /** Images done, some in part. */
   readonly onProgress?: (done: number, total: number) => void;
 }
 
@@ -56,72 +51,8 @@ export interface Maps {
   readonly notes: readonly string[];
 }
 
-/** Draws the k-th of many images into [3,H,W]. */
-export type Draw = (k: number, into: Float32Array) => void;
-
-type Network = Pick<Trained, "model" | "image" | "weights"> & { readonly classes: readonly unknown[] };
-
 /** A trained network open on an engine, to ask it where it looks. */
-export class Explainer {
-  /** Layers that maps can be taken at, by name, with their shape [C,h,w]. */
-  readonly layers: ReadonlyMap<string, Shape>;
-  readonly defaultLayer: string;
-  readonly classes: number;
-  readonly image: readonly [number, number];
-  readonly #network: Network;
-  readonly #variables: Variables;
-  readonly #store: Store;
-  readonly #built = new Map<number, BuiltModel>();
-  readonly #programs = new Map<string, Executable>();
-
-  /**
-   * @param seed takes initial weights of this seed instead of the trained ones: for checks.
-   * @throws UserError when no layer has more than one pixel.
-   */
-  constructor(network: Network, engine: Engine, seed?: number) {
-    this.#network = network;
-    this.#variables = new Variables(seed ?? 0);
-    this.image = network.image;
-    this.classes = network.classes.length;
-    const layers = mapLayers(this.#model(1));
-    this.layers = new Map([...layers].map(([name, { shape }]) => [name, shape.slice(1)]));
-    this.defaultLayer = defaultLayer(layers);
-    const variables = this.#variables.all();
-    // weights that are given need not be drawn first
-    this.#store = engine.open(
-      seed === undefined ? variables.map((variable) => ({ ...variable, initialize: () => {} })) : variables,
-    );
-    if (seed === undefined) writeWeights(this.#store, network.weights);
-  }
-
-  get imageSize(): number {
-    return 3 * this.image[0] * this.image[1];
-  }
-
-  close(): void {
-    this.#store.close();
-  }
-
-  #model(batch: number): BuiltModel {
-    let built = this.#built.get(batch);
-    if (!built) {
-      const { model, image } = this.#network;
-      built = buildModel(model, this.#variables, { batch, image, training: false });
-      this.#built.set(batch, built);
-    }
-    return built;
-  }
-
-  #program(key: string, batch: number, build: (built: BuiltModel) => Graph): Executable {
-    const name = `${batch} ${key}`;
-    let program = this.#programs.get(name);
-    if (!program) {
-      program = this.#store.compile(build(this.#model(batch)));
-      this.#programs.set(name, program);
-    }
-    return program;
-  }
-
+export class Explainer extends OpenNetwork {
   /**
    * Raw maps of images, in few runs of the engine.
    * @throws UserError for a layer that does not exist, or targets that do not fit the classes.
@@ -136,14 +67,15 @@ export class Explainer {
     const plan = this.#plan(methods, names);
     const logits = new Float32Array(count * this.classes);
     const chosen: ClassTarget[] = [];
-    for (let first = 0; first < count; first += BATCH) {
-      const n = Math.min(BATCH, count - first);
+    const batch = this.#planSize(count, plan, targets ? "given" : "predicted");
+    for (let first = 0; first < count; first += batch) {
+      const n = Math.min(batch, count - first);
       const part = images.subarray(first * this.imageSize, (first + n) * this.imageSize);
       const own = targets?.slice(first, first + n);
-      const result = await this.#batch(part, n, plan, own, signal);
+      const tell = (share: number) => onProgress?.(first + n * share, count);
+      const result = await this.#batch(part, n, plan, own, tell, signal);
       logits.set(result.logits, first * this.classes);
       chosen.push(...result.targets);
-      onProgress?.(first + n, count);
     }
     const maps = plan.map(({ method, layer, height, width, values }) => {
       const whole = new Float32Array(count * height * width);
@@ -152,7 +84,19 @@ export class Explainer {
       });
       return { method, layer, height, width, values: whole };
     });
-    return { count, logits, targets: chosen, maps, notes: this.#notes(maps, count) };
+    return {
+      count,
+      logits,
+      targets: chosen,
+      maps,
+      notes: notesOn(
+        maps,
+        count,
+        this.image,
+        mapLayers(this.model(1)),
+        layers ? undefined : this.defaultLayer,
+      ),
+    };
   }
 
   #expectClass({ class: own, against }: ClassTarget): void {
@@ -163,7 +107,7 @@ export class Explainer {
   }
 
   #plan(methods: MapsRequest["methods"], names: readonly string[]): Member[] {
-    const layers = mapLayers(this.#model(1));
+    const layers = mapLayers(this.model(1));
     return methods.flatMap(({ method, options = {} }) => {
       const places =
         !isWeigh(method) && method.atImages
@@ -187,6 +131,7 @@ export class Explainer {
     n: number,
     plan: readonly Member[],
     given: readonly ClassTarget[] | undefined,
+    tell: (share: number) => void,
     signal?: AbortSignal,
   ): Promise<{ logits: Float32Array; targets: readonly ClassTarget[] }> {
     let [logits, targets]: [Float32Array | undefined, typeof given] = [undefined, given];
@@ -195,14 +140,16 @@ export class Explainer {
       targets ??= predictedTargets(logits, n).targets;
       return { logits, targets };
     };
-    for (const member of plan) {
+    for (const [m, member] of plan.entries()) {
       const { method, values } = member;
+      tell(m / plan.length);
       if (isWeigh(method)) {
         const known = await decide();
         for (let k = 0; k < n; k++) {
           const image = imageOf(images, k, this.imageSize);
           const own = { image, logits: imageOf(known.logits, k, this.classes), target: known.targets[k] };
           values.push(await this.#weighted(method, member, own, signal));
+          tell((m + (k + 1) / n) / plan.length);
         }
         continue;
       }
@@ -228,7 +175,30 @@ export class Explainer {
       }
       values.push(...reduced(method, member, result.map, n));
     }
+    tell(1);
     return decide();
+  }
+
+  /** Images a run, so many that none of the plan's programs needs too much memory. */
+  #planSize(count: number, plan: readonly Member[], explained: "predicted" | "given"): number {
+    return plan.reduce((most, member) => {
+      const { method } = member;
+      if (isWeigh(method)) return most;
+      return this.batchSize(most, (n) => this.#mapProgram(member, method, n, explained));
+    }, this.batchSize(count));
+  }
+
+  #mapProgram(
+    { layer, options }: Member,
+    method: MapMethod,
+    n: number,
+    explained: "predicted" | "given",
+  ): Executable {
+    const key = JSON.stringify([explained, method.name, layer, options]);
+    return this.program(key, n, (built) => {
+      const at = layer === "image" ? built.images : findLayer(built.nn.layers, layer);
+      return mapGraph(built, { method, options, layer: at }, explained);
+    });
   }
 
   /**
@@ -236,19 +206,14 @@ export class Explainer {
    * @param targets the predicted classes when absent, in the same run.
    */
   async #run(
-    { layer, options }: Member,
+    member: Member,
     method: MapMethod,
     images: Float32Array,
     n: number,
     targets: readonly ClassTarget[] | undefined,
     signal?: AbortSignal,
   ): Promise<{ readonly map: Float32Array; readonly logits: Float32Array }> {
-    const explained = targets ? "given" : "predicted";
-    const key = JSON.stringify([explained, method.name, layer, options]);
-    const program = this.#program(key, n, (built) => {
-      const at = layer === "image" ? built.images : findLayer(built.nn.layers, layer);
-      return mapGraph(built, { method, options, layer: at }, explained);
-    });
+    const program = this.#mapProgram(member, method, n, targets ? "given" : "predicted");
     const feeds: Record<string, Float32Array> = { images };
     if (program.inputs.has("target")) feeds["target"] = this.#seeds(targets!);
     const { map, logits } = await unlessAborted(program.run(feeds), signal);
@@ -270,7 +235,7 @@ export class Explainer {
     { image, logits, target }: { image: Float32Array; logits: Float32Array; target: ClassTarget },
     signal?: AbortSignal,
   ): Promise<Float32Array> {
-    const program = this.#program(`layer ${layer}`, 1, ({ nn }) => ({
+    const program = this.program(`layer ${layer}`, 1, ({ nn }) => ({
       outputs: { activations: nn.layers.get(layer)! },
       effects: [],
     }));
@@ -292,7 +257,7 @@ export class Explainer {
           change(k, into);
         };
         const build = (built: BuiltModel) => tailGraph(built, findLayer(built.nn.layers, layer));
-        const all = await this.#many(`tail ${layer}`, build, "activations", count, changed, signal, image);
+        const all = await this.many(`tail ${layer}`, build, "activations", count, changed, signal, image);
         return Float32Array.from({ length: count }, (_, k) => score(all, k));
       },
     };
@@ -302,93 +267,6 @@ export class Explainer {
       map[i % map.length] += weights[Math.floor(i / map.length)] * value;
     });
     return map;
-  }
-
-  /** Logits [count,K] of many images that are drawn when their turn comes. */
-  async logits(count: number, draw: Draw, signal?: AbortSignal): Promise<Float32Array> {
-    const build = ({ logits }: BuiltModel): Graph => ({ outputs: { logits }, effects: [] });
-    return this.#many("logits", build, "images", count, draw, signal);
-  }
-
-  /** Runs a graph with `logits` on many values of one input. @param image fed beside it, the same each time. */
-  async #many(
-    key: string,
-    build: (built: BuiltModel) => Graph,
-    name: "images" | "activations",
-    count: number,
-    draw: Draw,
-    signal?: AbortSignal,
-    image?: Float32Array,
-  ): Promise<Float32Array> {
-    const batch = Math.min(BATCH, count);
-    const all = new Float32Array(count * this.classes);
-    if (count === 0) return all;
-    const program = this.#program(key, batch, build);
-    const shape = program.inputs.get(name);
-    const fed = new Float32Array(shape ? sizeOf(shape) : 0);
-    const feeds: Record<string, Float32Array> = shape ? { [name]: fed } : {};
-    if (image && program.inputs.has("images")) {
-      feeds["images"] = new Float32Array(batch * this.imageSize);
-      for (let k = 0; k < batch; k++) feeds["images"].set(image, k * this.imageSize);
-    }
-    const size = fed.length / batch;
-    for (let first = 0; first < count; first += batch) {
-      const n = Math.min(batch, count - first);
-      for (let k = 0; k < n && shape; k++) draw(first + k, fed.subarray(k * size, (k + 1) * size));
-      const { logits } = await unlessAborted(program.run(feeds), signal);
-      all.set(logits.subarray(0, n * this.classes), first * this.classes);
-    }
-    return all;
-  }
-
-  /** Outputs of layers by name, [N,C,h,w] each. images [N,3,H,W]. */
-  async outputs(
-    images: Float32Array,
-    names: readonly string[],
-    signal?: AbortSignal,
-  ): Promise<Map<string, { readonly shape: Shape; readonly values: Float32Array }>> {
-    const count = images.length / this.imageSize;
-    const found = new Map(
-      names.map((name) => {
-        const shape = [count, ...this.layers.get(name)!];
-        return [name, { shape, values: new Float32Array(sizeOf(shape)) }];
-      }),
-    );
-    for (let first = 0; first < count; first += BATCH) {
-      const n = Math.min(BATCH, count - first);
-      const program = this.#program(`outputs ${names.join(" ")}`, n, ({ nn }) => ({
-        outputs: Object.fromEntries(names.map((name) => [name, findLayer(nn.layers, name)])),
-        effects: [],
-      }));
-      const part = images.subarray(first * this.imageSize, (first + n) * this.imageSize);
-      const outputs = await unlessAborted(program.run({ images: part }), signal);
-      for (const [name, { values }] of found) values.set(outputs[name], (first * values.length) / count);
-    }
-    return found;
-  }
-
-  #notes(maps: readonly RawMaps[], count: number): string[] {
-    const layers: ReadonlyMap<string, Tensor> = mapLayers(this.#model(1));
-    const single = new Set(
-      maps.filter(({ height, width }) => height * width === 1).map(({ layer }) => layer),
-    );
-    const notes = [...single].map((layer) => {
-      const [h, w] = this.image;
-      return `${layer} is 1×1 for images of ${h}×${w}: its maps say nothing of places; there are ${layersThatWork(layers)}`;
-    });
-    for (const { method, layer, height, width, values } of maps) {
-      const size = height * width;
-      let zero = 0;
-      for (let k = 0; k < count; k++) {
-        if (!values.subarray(k * size, (k + 1) * size).some((value) => value > 0)) zero++;
-      }
-      if (zero === 0 || single.has(layer)) continue;
-      const which = count === 1 ? "the map is" : `${zero} of ${count} maps are`;
-      notes.push(
-        `${method.name} at ${layer}: ${which} 0 throughout, nothing there speaks for the class: take another method or layer, such as ${layersThatWork(layers)}`,
-      );
-    }
-    return notes;
   }
 }
 
@@ -404,8 +282,6 @@ interface Member {
 }
 
 const isWeigh = (method: CamMethod): method is WeighMethod => "weigh" in method;
-
-const imageOf = (images: Float32Array, k: number, size: number) => images.subarray(k * size, (k + 1) * size);
 
 /** What a graph returned, image by image, brought to one channel. */
 function reduced(
@@ -438,18 +314,3 @@ function predictedTargets(logits: Float32Array, n: number) {
 /** The logit of the class, less that of the class it is held against. */
 const scoreOf = (logits: Float32Array, at: number, { class: own, against }: ClassTarget) =>
   logits[at + own] - (against === undefined ? 0 : logits[at + against]);
-
-/** The copy-th noisy version of each image; the noise is the same for every image of a batch, whatever its place. */
-function noisy(images: Float32Array, n: number, noise: number, copy: number): Float32Array {
-  const size = images.length / n;
-  const random = new Random("smooth-grad", copy);
-  const pattern = Float32Array.from({ length: size }, () => random.normal());
-  const out = new Float32Array(images.length);
-  for (let k = 0; k < n; k++) {
-    const image = imageOf(images, k, size);
-    let [low, high] = [image[0], image[0]];
-    for (const value of image) [low, high] = [Math.min(low, value), Math.max(high, value)];
-    for (let i = 0; i < size; i++) out[k * size + i] = image[i] + noise * (high - low) * pattern[i];
-  }
-  return out;
-}

@@ -1,5 +1,5 @@
 import { Random } from "../random/random.ts";
-import type { Draw } from "./explainer.ts";
+import type { Draw } from "./network.ts";
 
 /** Probability of a class for each of many images that are drawn when their turn comes. */
 export type Score = (count: number, draw: Draw, classOf: (k: number) => number) => Promise<Float32Array>;

@@ -53,6 +53,15 @@ export function defaultLayer(layers: ReadonlyMap<string, Tensor>): string {
   throw new NoMaps("this model has no layer with more than one pixel: there is nothing to draw a map of");
 }
 
+/** The last stage where it is passed over because it has one pixel; global pooling behind it is none. */
+export function passedOver(layers: ReadonlyMap<string, Tensor>, taken: string): string | undefined {
+  const names = [...layers.keys()];
+  return names
+    .slice(names.indexOf(taken) + 1)
+    .filter(isOutermost)
+    .at(-2);
+}
+
 /** @throws UserError with the nearest name and layers that work. */
 export function findLayer(layers: ReadonlyMap<string, Tensor>, name: string): Tensor {
   const found = layers.get(name);

@@ -66,8 +66,8 @@ export async function explainNetworks(request: ExplainRequest) {
     notes: readonly string[];
   }[] = [];
   for (const [k, network] of networks.entries()) {
-    request.onProgress?.(network.name, k / networks.length);
-    found.push({ network, ...(await look(network, request)) });
+    const tell = (share: number) => request.onProgress?.(network.name, (k + share) / networks.length);
+    found.push({ network, ...(await look(network, request, tell)) });
   }
   const files = new Map<string, string | Uint8Array>();
   const { classes } = networks[0].trained;
@@ -90,7 +90,7 @@ export async function explainNetworks(request: ExplainRequest) {
             return { picture: pictures.overlay, caption, wrong };
           }),
         );
-        return { title: methods.length > 1 ? method.name : nameOf(image, k), cells: [original, ...cells] };
+        return { title: methods.length > 1 ? method.name : nameOf(image), cells: [original, ...cells] };
       }),
     ),
   );
@@ -117,7 +117,7 @@ export async function explainNetworks(request: ExplainRequest) {
 
 type Found = { network: Network; seen: readonly Seen[]; gates: readonly GateSummary[] };
 
-async function look({ trained }: Network, request: ExplainRequest) {
+async function look({ trained }: Network, request: ExplainRequest, tell: (share: number) => void) {
   const { images, engine, methods, layers, target, signal } = request;
   const [H, W] = trained.image;
   const bytes = new Uint8Array(images.length * 3 * H * W);
@@ -128,7 +128,8 @@ async function look({ trained }: Network, request: ExplainRequest) {
   const explainer = new Explainer(trained, engine);
   try {
     const targets = await targetsOf(explainer, batch, images.length, target, signal);
-    const computed = await explainer.maps({ images: batch, methods, layers, targets, signal });
+    const onProgress = (done: number, total: number) => tell(done / total);
+    const computed = await explainer.maps({ images: batch, methods, layers, targets, signal, onProgress });
     const gates = summarizeGates(await gatesOf(explainer, batch, signal));
     return { seen: images.map((_, k) => seenOf(computed, k)), gates, notes: computed.notes };
   } finally {
@@ -196,7 +197,8 @@ const safe = (name: string) => name.replaceAll(/[^\w.-]+/g, "_").slice(0, 80);
 const captionOf = ({ label, name }: InputImage, classes: readonly string[]) =>
   label === undefined ? name : classes[label];
 
-const nameOf = ({ label, name }: InputImage, k: number) => (label === undefined ? `${k + 1}` : name);
+/** Photographs have their names below them. */
+const nameOf = ({ label, name }: InputImage) => (label === undefined ? "" : name);
 
 function titleOf({ methods, target, networks, layers, colormap, alpha }: ExplainRequest): string {
   const { classes } = networks[0].trained;

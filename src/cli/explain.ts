@@ -94,7 +94,7 @@ export function explainCommand(): Command {
       return explainNetworks({
         ...{ networks, images, target, engine, signal, methods: asked, layers: options.layer },
         ...{ folder: options.out, colormap: options.colormap, alpha: options.alpha },
-        onProgress: (text, fraction) => show.bars([{ label: "explain", fraction, text }]),
+        onProgress: toldOn(show),
       });
     });
     show.clear();
@@ -106,6 +106,19 @@ export function explainCommand(): Command {
       `${table}\n\n${join(options.out, "sheet.png")}, explanations.json and ${counted(files - 2, "file")} beside them`,
     );
   });
+}
+
+const QUIET_MS = 30_000;
+
+/** A bar on a terminal, else a line every half minute. */
+function toldOn(show: Display): (text: string, fraction: number) => void {
+  let saidAt = Date.now();
+  return (text, fraction) => {
+    show.bars([{ label: "explain", fraction, text }]);
+    if (show.live || Date.now() - saidAt < QUIET_MS) return;
+    show.line(`explain: ${text}, ${(100 * fraction).toFixed(0)} % of all`);
+    saidAt = Date.now();
+  };
 }
 
 function share(text: string): number {

@@ -87,6 +87,8 @@ export function lower(
     const producer = producerOf(x);
     if (producer) along.set(producer, [...(along.get(producer) ?? []), x]);
   }
+  // the kernel's operands are in its own order, whatever the schedule's
+  for (const results of along.values()) results.sort((a, b) => placeAlong(a) - placeAlong(b));
   return {
     records: order.flatMap((x) => recordOf(x, along.get(x) ?? [], place)),
     inputs: placed(inputsOf(order)),
@@ -122,6 +124,13 @@ function layerOf(x: Tensor): string {
   const parameter = inputs.find((input) => input.source.kind === "variable");
   if (parameter) return parameter.label.replace(/\.\w+$/, "");
   return inputs.length > 0 ? layerOf(inputs[0]) : "";
+}
+
+/** Where a tensor stands among those that are computed along with the same one. */
+function placeAlong(x: Tensor): number {
+  const node = nodeOf(x);
+  const call = node?.op.native(node);
+  return call && "along" in call ? (call.place ?? 0) : 0;
 }
 
 /** The tensor whose record computes this one along with it. */

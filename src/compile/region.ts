@@ -61,5 +61,5 @@ export const regionAlongOp = defineOp<RegionAttrs>({
   layout: "activation",
   vjp: null,
   reference: (call) => evaluate({ ...call, inputs: call.inputs.slice(1) }),
-  native: () => ({ along: 0 }),
+  native: ({ attrs: { index } }) => ({ along: 0, place: index }),
 });

@@ -35,9 +35,12 @@ export interface Op<A = unknown> {
   reference(call: ReferenceCall<A>): void;
   /**
    * How the native engine computes it: a kernel; `alias` when the output is the first input's memory, from an offset
-   * in elements; `along` when the record of that input, which reads the other inputs too, computes it beside its own.
+   * in elements; `along` when the record of that input, which reads the other inputs too, computes it beside its own;
+   * `place` orders several such results.
    */
-  native(node: Node<A>): KernelCall | { readonly alias: number } | { readonly along: number };
+  native(
+    node: Node<A>,
+  ): KernelCall | { readonly alias: number } | { readonly along: number; readonly place?: number };
   /** Layout of the output; that of the first input when absent. */
   readonly layout?: Layout;
   /** Inputs that are overwritten: such an op has no output of its own (shape [0]) and closes a step. */

@@ -58,7 +58,7 @@ export async function heatmapSheet(
         wrong: predicted !== label,
       };
     });
-    return [{ title: name, cells: [{ picture, caption: name }, ...cells] }];
+    return [{ title: name, cells: [{ picture, caption: "" }, ...cells] }];
   });
   const { layer } = known[0].scores;
   return drawSheet({

@@ -221,6 +221,9 @@ describeEngines(
       expect(notes).toEqual([
         "layer4 is 1×1 for images of 8×8: its maps say nothing of places; there are layer1 (2×2), maxpool (2×2), bn1 (4×4), conv1 (4×4)",
       ]);
+      const unasked = await explainer.maps({ images: imagesOf(1, size), methods: [{ method }] });
+      expect(unasked.maps[0].layer).toBe("layer1");
+      expect(unasked.notes[0]).toBe("layer4 is 1×1 for images of 8×8: maps are taken at layer1 instead");
       explainer.close();
     });
 

@@ -16,7 +16,11 @@ const agrees = (engine: Engine) => {
       continue;
     }
     test(name, async () => {
-      const { rows } = await checkCase(await readCase(path), engine);
+      const at = await readCase(path);
+      // a run of the network for every channel of every image: minutes in float64 loops, which npm run parity takes
+      const expected = new Map(at.expected);
+      if (engine.name === "reference") expected.delete("cam.scorecam");
+      const { rows } = await checkCase({ ...at, expected }, engine);
       expect(rows.length).toBeGreaterThan(1);
       expect(rows.filter((row) => !passes(row))).toEqual([]);
     }, 120_000);
