@@ -34,6 +34,7 @@ async function studyPage({ folder, file, runs, results }: StudyRecord): Promise<
     }),
     runs: runs.map(runPage),
     comparisons: results?.comparisons ?? [],
+    disagreements: disagreementsOf(Object.keys(variants), runs),
     command: file.command ?? `npx atento study ${name}`,
     settings: JSON.stringify(file, undefined, 2),
     environments: environmentsOf(runs),
@@ -50,6 +51,24 @@ function runPage({ file: { settings, status }, epochs, test }: RunRecord): RunPa
     records: epochs.map(short),
     ...(test && { test: { confusion: test.confusion, perClass: test.perClass } }),
   };
+}
+
+function disagreementsOf(
+  variants: readonly string[],
+  runs: readonly RunRecord[],
+): StudyPage["disagreements"] {
+  const seeds = [...new Set(runs.map(({ file }) => file.settings.seed))];
+  for (const seed of seeds) {
+    const tests = runs.flatMap(({ file, test }) =>
+      file.settings.seed === seed && test ? [test.predictions] : [],
+    );
+    const [first, ...others] = tests;
+    if (tests.length < Math.max(2, variants.length) || others.some(({ length }) => length !== first.length))
+      continue;
+    const apart = first.filter((label, i) => others.some((predictions) => predictions[i] !== label));
+    return { seed, count: apart.length, of: first.length };
+  }
+  return undefined;
 }
 
 /** Six figures are more than a chart can show. */

@@ -19,6 +19,8 @@ export interface StudyPage {
   readonly variants: readonly VariantPage[];
   readonly runs: readonly RunPage[];
   readonly comparisons: readonly Comparison[];
+  /** Test images on which not all variants predict the same class, of the first seed that all finished. */
+  readonly disagreements?: { readonly seed: number; readonly count: number; readonly of: number };
   /** How to do it again. */
   readonly command: string;
   /** The study with all its settings, as study.json has it. */

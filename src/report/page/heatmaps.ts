@@ -14,7 +14,10 @@ export function heatmaps(context: Context): {
   const { study, t } = context;
   const { heatmaps: data } = study;
   if (!data || data.runs.length === 0) {
-    return { matrix: h("p", {}, t.heatmaps.missing), disagreements: h("p", {}, t.disagree.missing) };
+    return {
+      matrix: h("p", {}, t.heatmaps.missing),
+      disagreements: h("div", {}, wholeSet(context), h("p", {}, t.disagree.missing)),
+    };
   }
   const methods = methodsOf(data);
   const seeds = [...new Set(data.runs.map(({ seed }) => seed))];
@@ -154,6 +157,7 @@ export function heatmaps(context: Context): {
       ),
     );
     different.replaceChildren(
+      wholeSet(context),
       h("p", {}, apart.length > 0 ? t.disagree.intro(apart.length, all.length) : t.disagree.none),
       ...(apart.length > 0
         ? [
@@ -220,6 +224,13 @@ export function heatmaps(context: Context): {
     ),
     disagreements: different,
   };
+}
+
+/** On how many of all test images the variants disagree. */
+function wholeSet({ study: { disagreements }, t, f }: Context): HTMLElement | string {
+  if (!disagreements) return "";
+  const { seed, count, of } = disagreements;
+  return h("p", {}, t.disagree.counts(f.count(count), f.count(of), seed));
 }
 
 const differ = (runs: readonly HeatmapRun[], at: number) =>

@@ -50,12 +50,10 @@ function pair(comparison: Comparison): string {
 const eq = (p: number) => (p < 0.001 ? f.p(p) : `= ${f.p(p)}`);
 
 export const en = {
-  language: "English",
   title: (studies: string) => `${studies}: a comparison`,
   pair,
   skip: "Skip to the content",
   theme: { label: "Theme", system: "system", light: "light", dark: "dark" },
-  study: "Study",
   written: (date: string, version: string) => `Written ${date} by atento ${version}.`,
   lead: (data: string, classes: number, size: string, variants: number, n: number) =>
     `${variants} variant${variants === 1 ? "" : "s"} × ${seeds(n)} on ${data}: ${classes} classes, ${size} pixels.`,
@@ -135,7 +133,6 @@ export const en = {
     parameters: "parameters",
     multiplyAdds: "multiply-adds",
     imagesPerSecond: "images/s",
-    elapsedMs: "time a run",
     runs: "seeds",
     sortHint: "Choose a title to sort by it. The best of a column is bold and marked with a star.",
     note: (several: boolean) =>
@@ -176,7 +173,6 @@ export const en = {
     validation: "Validation",
     accuracy: "accuracy",
     loss: "loss",
-    lossAxis: "cross-entropy",
     metric: "Show",
     log: "log scale",
     smoothing: "Smoothing",
@@ -269,8 +265,8 @@ export const en = {
     none: "Of the images with heatmaps, the variants disagree on none.",
     intro: (n: number, all: number) =>
       `The variants predict different classes for ${n} of the ${all} images with heatmaps (seed chosen above).`,
-    counts: (n: string, all: string) =>
-      `Over the whole test set, at least two variants differ on ${n} of ${all} images (first seed).`,
+    counts: (n: string, all: string, seed: number) =>
+      `At least two variants differ on ${n} of all ${all} images of the test set (seed ${seed}).`,
     truth: (label: string, index: number) => `${label} (image ${index})`,
   },
   recipe: {

@@ -51,12 +51,10 @@ function pair(comparison: Comparison): string {
 const eq = (p: number) => (p < 0.001 ? f.p(p) : `= ${f.p(p)}`);
 
 export const es: Texts = {
-  language: "Español",
   title: (studies) => `${studies}: una comparación`,
   pair,
   skip: "Ir al contenido",
   theme: { label: "Tema", system: "del sistema", light: "claro", dark: "oscuro" },
-  study: "Estudio",
   written: (date, version) => `Escrito el ${date} por atento ${version}.`,
   lead: (data, classes, size, variants, n) =>
     `${variants} variante${variants === 1 ? "" : "s"} × ${seeds(n)} con ${data}: ${classes} clases, ${size} píxeles.`,
@@ -135,7 +133,6 @@ export const es: Texts = {
     parameters: "parámetros",
     multiplyAdds: "mult. y sumas",
     imagesPerSecond: "imágenes/s",
-    elapsedMs: "tiempo",
     runs: "semillas",
     sortHint:
       "Elija un título para ordenar por él. Lo mejor de cada columna va en negrita y con una estrella.",
@@ -177,7 +174,6 @@ export const es: Texts = {
     validation: "Validación",
     accuracy: "exactitud",
     loss: "pérdida",
-    lossAxis: "entropía cruzada",
     metric: "Mostrar",
     log: "escala logarítmica",
     smoothing: "Suavizado",
@@ -269,8 +265,8 @@ export const es: Texts = {
     none: "De las imágenes con mapas de calor, las variantes no discrepan en ninguna.",
     intro: (n, all) =>
       `Las variantes predicen clases distintas en ${n} de las ${all} imágenes con mapas de calor (semilla elegida arriba).`,
-    counts: (n, all) =>
-      `En todo el conjunto de prueba, al menos dos variantes difieren en ${n} de ${all} imágenes (primera semilla).`,
+    counts: (n, all, seed) =>
+      `Al menos dos variantes difieren en ${n} de las ${all} imágenes de prueba (semilla ${seed}).`,
     truth: (label, index) => `${label} (imagen ${index})`,
   },
   recipe: {
