@@ -1,14 +1,14 @@
+import { gradCamGraph } from "./cam/graphs.ts";
+import { defaultLayer, findMapLayer, mapLayers } from "./cam/layers.ts";
+import { finished } from "./cam/map.ts";
 import { readImage } from "./data/decode.ts";
 import { normalizationTable } from "./data/prepare.ts";
 import { createEngine, type EngineOptions } from "./engine/create.ts";
 import type { Executable, Store } from "./engine/engine.ts";
 import { loadModel } from "./exchange/formats.ts";
-import { gradCam, mapLayer, predictedClass, resizeMap } from "./exchange/grad-cam.ts";
 import { buildModel } from "./models/build.ts";
 import { unknownName } from "./models/options.ts";
 import { Variables } from "./nn/scope.ts";
-import { UserError } from "./tensor/errors.ts";
-import { input, type Tensor } from "./tensor/tensor.ts";
 import type { Trained } from "./train/trained.ts";
 
 export { UserError } from "./tensor/errors.ts";
@@ -109,9 +109,9 @@ export class Classifier {
     }
     const options = map === true ? {} : map;
     const { layer, extent, program } = this.#look(options);
-    const outputs = await program.run({ images, ...this.#seed(options.of) });
+    const outputs = await program.run({ images, ...this.#target(options.of) });
     const classes = this.#predictions(outputs["logits"]);
-    const values = resizeMap(outputs["map"], extent, [height, width]);
+    const values = finished(outputs["map"], ...extent, height, width);
     return { classes, map: { of: options.of ?? classes[0].name, layer, height, width, values } };
   }
 
@@ -130,23 +130,23 @@ export class Classifier {
     const known = this.#programs.get(key);
     if (known) return known;
     const built = this.#build();
-    const layer = mapLayer(built, asked);
-    if (!layer) throw new UserError("the model has no layer with a map of more than one pixel");
-    const { logits } = built;
-    const seed: Tensor = of === undefined ? predictedClass(logits) : input("seed", logits.shape);
-    const map = gradCam(logits, layer.output, seed);
-    const [, , h, w] = layer.output.shape;
-    const program = this.#store.compile({ outputs: { logits, map }, effects: [] });
-    const look: Look = { layer: layer.name, extent: [h, w], program };
+    const layers = mapLayers(built);
+    const layer = asked ?? defaultLayer(layers);
+    const output = findMapLayer(layers, layer);
+    const [, , h, w] = output.shape;
+    const program = this.#store.compile(
+      gradCamGraph(built, output, of === undefined ? "predicted" : "given"),
+    );
+    const look: Look = { layer, extent: [h, w], program };
     this.#programs.set(key, look);
     return look;
   }
 
-  #seed(of: string | undefined): Record<string, Float32Array> {
+  #target(of: string | undefined): Record<string, Float32Array> {
     if (of === undefined) return {};
     const { classes } = this.#model;
     if (!classes.includes(of)) throw unknownName("class", of, classes);
-    return { seed: Float32Array.from(classes, (name) => Number(name === of)) };
+    return { target: Float32Array.from(classes, (name) => Number(name === of)) };
   }
 
   /** [H,W,3] bytes as the values [1,3,H,W] that the model takes. */

@@ -7,6 +7,7 @@ import { apply, nodeOf } from "../ops/op.ts";
 import { max } from "../ops/reduce.ts";
 import { reshape } from "../ops/shape.ts";
 import { input, type Tensor } from "../tensor/tensor.ts";
+import { method as gradCam } from "./methods/grad-cam.ts";
 import type { MapMethod } from "./spec.ts";
 
 /** 1 at the largest logit of each image, also where several are largest: [N,K] → [N,K]. */
@@ -35,6 +36,10 @@ export function mapGraph(
   const [gradients] = gradient(logits, seed, [layer]);
   return { outputs: { logits, map: method.map({ activations: layer, gradients }, options) }, effects: [] };
 }
+
+/** `mapGraph` of Grad-CAM. */
+export const gradCamGraph = (built: BuiltModel, layer: Tensor, explained: "predicted" | "given"): Graph =>
+  mapGraph(built, { method: gradCam as MapMethod, options: gradCam.options, layer }, explained);
 
 /** The network from a layer on: feeds `activations` [N,C,h,w], and `images` where something passes the layer by; outputs `logits`. */
 export function tailGraph({ logits }: BuiltModel, layer: Tensor): Graph {

@@ -43,13 +43,14 @@ export function layersThatWork(layers: ReadonlyMap<string, Tensor>): string {
   return named.length > 0 ? named.join(", ") : "none of this model's";
 }
 
-/**
- * The layer that maps are taken at when nobody says: the last stage with more than one pixel, or the last layer.
- * @throws NoMaps when the model has no layer with more than one pixel.
- */
+/** The last stage with more than one pixel, or the last such layer; undefined where there is none. */
+export const deepestLayer = (layers: ReadonlyMap<string, Tensor>): string | undefined =>
+  worthNaming(layers)[0]?.[0];
+
+/** The layer that maps are taken at when nobody says. @throws NoMaps when no layer has more than one pixel. */
 export function defaultLayer(layers: ReadonlyMap<string, Tensor>): string {
-  const [first] = worthNaming(layers);
-  if (first) return first[0];
+  const name = deepestLayer(layers);
+  if (name !== undefined) return name;
   throw new NoMaps("this model has no layer with more than one pixel: there is nothing to draw a map of");
 }
 
@@ -70,5 +71,14 @@ export function findLayer(layers: ReadonlyMap<string, Tensor>, name: string): Te
   const hint = close ? `did you mean ${close}? ` : "";
   throw new UserError(
     `layer "${shorten(name)}": the model has no layer of that name whose output is a map: ${hint}there are ${layersThatWork(layers)}; atento model lists all`,
+  );
+}
+
+/** The same, of more than one pixel. @throws UserError with layers that work. */
+export function findMapLayer(layers: ReadonlyMap<string, Tensor>, name: string): Tensor {
+  const found = findLayer(layers, name);
+  if (pixelsOf(found) > 1) return found;
+  throw new UserError(
+    `layer "${shorten(name)}" is 1×1: its map says nothing of places: there are ${layersThatWork(layers)}`,
   );
 }

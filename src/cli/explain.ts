@@ -193,6 +193,7 @@ async function imagesOf(
     return dataset;
   };
   if (places.length === 0) {
+    if (!trained.data) throw new UserError(`${path}: does not say what it was trained on: name the images`);
     const dataset = await load(ownData(path, trained).source);
     const labels = [...dataset.test.labels];
     const firsts = dataset.classes.map((_, label) => labels.indexOf(label)).filter((index) => index >= 0);

@@ -13,5 +13,5 @@ export function dataFor([height, width]: readonly [number, number], named: strin
 /** The data a model was trained on. @throws UserError when its file does not say. */
 export function ownData(path: string, { data }: Trained): DataSource {
   if (data) return expectChecked(check(dataSourceSchema, data.source, ["data", "source"]));
-  throw new UserError(`${path}: does not say what it was trained on: name the data`);
+  throw new UserError(`${path}: does not say what it was trained on: name the data with --data`);
 }

@@ -75,7 +75,7 @@ describe("atento export and import", () => {
     );
     const evaluated = await run("eval dict.atento.safetensors");
     expect(evaluated.stderr).toBe(
-      "error: dict.atento.safetensors: was trained elsewhere: tell the data to evaluate it on with --data\n",
+      "error: dict.atento.safetensors: does not say what it was trained on: name the data with --data\n",
     );
     expect((await run("export dict.atento.safetensors --to onnx --out dict")).code).toBe(0);
   });
@@ -88,11 +88,11 @@ describe("atento export and import", () => {
   });
 
   it.each([
-    [`export ${SE}`, "expected --to safetensors|onnx or --all"],
+    [`export ${SE}`, "expected --to safetensors|keras|onnx or --all"],
     [`export ${SE} --to onxx`, 'unknown format "onxx": did you mean onnx?'],
     [
       `export ${SE} --to onnx --map layer8`,
-      'layer "layer8" has no map of more than one pixel: those that do: conv1',
+      'layer "layer8": the model has no layer of that name whose output is a map',
     ],
     ["export nowhere --all", "nowhere: there is no such run or model file"],
     [

@@ -1,5 +1,7 @@
+import { gradCamGraph } from "../../src/cam/graphs.ts";
+import { defaultLayer, findMapLayer, mapLayers } from "../../src/cam/layers.ts";
+import { clipped, finished } from "../../src/cam/map.ts";
 import type { Engine } from "../../src/engine/engine.ts";
-import { gradCam, mapLayer, predictedClass, resizeMap } from "../../src/exchange/grad-cam.ts";
 import { buildModel } from "../../src/models/build.ts";
 import { Variables } from "../../src/nn/scope.ts";
 import type { Trained } from "../../src/train/trained.ts";
@@ -11,21 +13,21 @@ export async function lookAt(trained: Trained, engine: Engine, images: Float32Ar
   const batch = images.length / (3 * image[0] * image[1]);
   const variables = new Variables(0);
   const built = buildModel(model, variables, { batch, image, training: false });
-  const chosen = mapLayer(built, layer)!;
-  const map = gradCam(built.logits, chosen.output, predictedClass(built.logits));
+  const layers = mapLayers(built);
+  const name = layer ?? defaultLayer(layers);
+  const { shape } = findMapLayer(layers, name);
   const store = engine.open(variables.all());
   try {
     writeWeights(store, weights);
-    const outputs = { logits: built.logits, map };
-    const values = await store.compile({ outputs, effects: [] }).run({ images });
-    const [, , h, w] = chosen.output.shape;
-    const maps = Array.from({ length: batch }, (_, n) =>
-      resizeMap(values["map"].subarray(n * h * w, (n + 1) * h * w), [h, w], image),
-    );
+    const values = await store.compile(gradCamGraph(built, layers.get(name)!, "predicted")).run({ images });
+    const [, , h, w] = shape;
+    const raw = Array.from({ length: batch }, (_, n) => values["map"].subarray(n * h * w, (n + 1) * h * w));
+    const maps = raw.map((one) => finished(one, h, w, ...image));
+    const small = Float32Array.from(raw.flatMap((one) => [...clipped(one)]));
     const pixels = image[0] * image[1];
     const large = new Float32Array(batch * pixels);
     for (const [n, one] of maps.entries()) large.set(one, n * pixels);
-    return { logits: values["logits"], small: values["map"], map: large, layer: chosen.name };
+    return { logits: values["logits"], small, map: large, layer: name };
   } finally {
     store.close();
   }

@@ -115,7 +115,7 @@ describe("Classifier", () => {
     );
     await refused(
       classifier.classify(image, { map: { layer: "avgpool" } }),
-      /those that do: .*layer2, and layers inside/,
+      /layer "avgpool" is 1×1: .* there are layer2/,
     );
     classifier.close();
     await refused(Classifier.load(at("none")), /there is no such run or model file/);

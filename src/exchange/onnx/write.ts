@@ -1,13 +1,15 @@
 import { topologicalOrder } from "../../autodiff/gradient.ts";
+import { gradCamGraph } from "../../cam/graphs.ts";
+import { deepestLayer, findMapLayer, mapLayers } from "../../cam/layers.ts";
 import { writeDurably } from "../../files/durable.ts";
 import { type BuiltModel, buildModel } from "../../models/build.ts";
 import { Variables } from "../../nn/scope.ts";
+import { relu } from "../../ops/elementwise.ts";
 import { nodeOf } from "../../ops/op.ts";
 import { UserError } from "../../tensor/errors.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import { version } from "../../train/environment.ts";
 import { factsOf, type Trained } from "../../train/trained.ts";
-import { gradCam, mapLayer, predictedClass } from "../grad-cam.ts";
 import { BATCH, declared, OnnxGraph } from "./graph.ts";
 import { encodeModel } from "./proto.ts";
 import { rules } from "./rules.ts";
@@ -36,8 +38,12 @@ export function encodeOnnx(trained: Trained, { map }: OnnxOptions = {}): Uint8Ar
   const graph = new OnnxGraph("image");
   for (const { name, shape } of variables.all()) graph.variable(name, shape, trained.weights.get(name)!);
   const images = normalized(graph, trained);
-  const layer = map === false ? undefined : mapLayer(built, map);
-  const roots = [built.logits, ...(layer ? [smallMap(built, layer.output)] : [])];
+  const layers = mapLayers(built);
+  const layer = map === false ? undefined : (map ?? deepestLayer(layers));
+  const roots = [
+    built.logits,
+    ...(layer === undefined ? [] : [smallMap(built, findMapLayer(layers, layer))]),
+  ];
   const names = convert(graph, roots, new Map([[built.images, images]]));
   const [logits, small] = roots.map((root) => names.get(root)!);
   graph.output("logits", logits);
@@ -47,16 +53,20 @@ export function encodeOnnx(trained: Trained, { map }: OnnxOptions = {}): Uint8Ar
   );
   if (small !== undefined) graph.output("map", finished(graph, small, trained.image));
   const [n, k] = built.logits.shape;
-  const ends = { logits: [n, k], probabilities: [n, k], ...(layer && { map: [n, ...trained.image] }) };
+  const ends = {
+    logits: [n, k],
+    probabilities: [n, k],
+    ...(layer !== undefined && { map: [n, ...trained.image] }),
+  };
   const facts = {
     ...factsOf(trained),
-    ...(layer && { map: JSON.stringify({ method: "gradcam", layer: layer.name }) }),
+    ...(layer !== undefined && { map: JSON.stringify({ method: "gradcam", layer }) }),
   };
   return encodeModel({
     ir_version: IR_VERSION,
     producer_name: "atento",
     producer_version: version,
-    doc_string: describe(trained, layer?.name),
+    doc_string: describe(trained, layer),
     opset_import: [{ domain: "", version: OPSET }],
     metadata_props: Object.entries(facts).map(([key, value]) => ({ key, value })),
     graph: {
@@ -69,8 +79,9 @@ export function encodeOnnx(trained: Trained, { map }: OnnxOptions = {}): Uint8Ar
   });
 }
 
-const smallMap = ({ logits }: BuiltModel, activations: Tensor) =>
-  gradCam(logits, activations, predictedClass(logits));
+/** Clipped at 0; what it is divided by makes no difference to the finished map. */
+const smallMap = (built: BuiltModel, layer: Tensor) =>
+  relu(gradCamGraph(built, layer, "predicted").outputs["map"]);
 
 /** (image − mean)/std. */
 function normalized(graph: OnnxGraph, { normalization: { mean, std } }: Trained): string {
@@ -104,7 +115,7 @@ function nameOf(graph: OnnxGraph, tensor: Tensor, names: ReadonlyMap<Tensor, str
   return rule({ graph, node, label, inputs: node.inputs.map((x) => names.get(x)!) });
 }
 
-/** The small map [N,1,h,w] as `resizeMap` finishes it: [N,H,W]. */
+/** The small map [N,1,h,w] finished as `cam/map.ts` does it: [N,H,W]. */
 function finished(graph: OnnxGraph, small: string, [height, width]: readonly [number, number]): string {
   const add = (type: string, inputs: readonly string[], attributes = {}) =>
     graph.node(type, inputs, "map", { attributes });
