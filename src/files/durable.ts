@@ -13,24 +13,24 @@ export async function writeDurably(path: string, bytes: string | Uint8Array): Pr
 /**
  * Replaces a file so that after any crash either the old or the new content is there: temporary name in the same
  * folder, fsync, rename, fsync of the folder.
+ * @param write fills the empty file, which for now is called `temporary`.
  * @throws UserError with the path when it cannot be written (no space, no permission, no folder).
  */
 export async function replaceDurably(
   path: string,
-  write: (file: FileHandle) => Promise<void>,
+  write: (file: FileHandle, temporary: string) => Promise<void>,
 ): Promise<void> {
-  const folder = dirname(path);
   const temporary = temporaryBeside(path);
   try {
     const file = await open(temporary, "wx");
     try {
-      await write(file);
+      await write(file, temporary);
       await file.sync();
     } finally {
       await file.close();
     }
     await rename(temporary, path);
-    await syncFolder(folder);
+    await syncFolder(dirname(path));
   } catch (error) {
     // the file that could not be written is what matters, not one that cannot be taken away either
     await rm(temporary, { force: true }).catch(() => undefined);

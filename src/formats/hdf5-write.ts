@@ -1,3 +1,5 @@
+import { replaceDurably } from "../files/durable.ts";
+import { UserError } from "../tensor/errors.ts";
 import type { Shape } from "../tensor/tensor.ts";
 
 /** What an HDF5 file holds, as a tree. */
@@ -16,24 +18,29 @@ export interface NewDataset {
 /** Bytes of texts that an object's header has room for; what is longer is cut into `name0`, `name1`, … as Keras does. */
 const HEADER_LIMIT = 64512;
 
-/** An HDF5 file in the oldest form, which every reader of HDF5 knows. Memory for twice the file is needed. */
-export async function writeHdf5(root: NewGroup): Promise<Uint8Array> {
+/**
+ * Replaces a file by an HDF5 file in the oldest form, which every reader of HDF5 knows.
+ * @throws UserError with the path when it cannot be written.
+ */
+export async function writeHdf5(path: string, root: NewGroup): Promise<void> {
   const h5wasm = (await import("h5wasm/node")).default;
-  const { FS, activate_throwing_error_handler: throwErrors } = await h5wasm.ready;
-  throwErrors();
-  const path = `/atento-${++files}.h5`;
-  const file = new h5wasm.File(path, "w", { libver: ["earliest", "v108"] });
-  try {
-    writeGroup(file, root);
-  } finally {
-    file.close();
-  }
-  const bytes = FS.readFile(path);
-  FS.unlink(path);
-  return bytes;
+  const { activate_throwing_error_handler: throwErrors } = await h5wasm.ready;
+  throwErrors(); // instead of printing them and going on
+  await replaceDurably(path, async (_, temporary) => {
+    try {
+      const file = new h5wasm.File(temporary, "w", { libver: ["earliest", "v108"] });
+      try {
+        writeGroup(file, root);
+      } finally {
+        file.close();
+      }
+    } catch (error) {
+      // what the library says of a full disk
+      const cause = /errno = \d+, error message = '([^']*)'/.exec(String(error))?.[1];
+      throw cause === undefined ? error : new UserError(`${path}: cannot be written: ${cause}`, { cause: error });
+    }
+  });
 }
-
-let files = 0;
 
 type Group = InstanceType<typeof import("h5wasm/node").Group>;
 

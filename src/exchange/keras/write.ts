@@ -1,4 +1,3 @@
-import { writeDurably } from "../../files/durable.ts";
 import { type NewDataset, type NewGroup, writeHdf5 } from "../../formats/hdf5-write.ts";
 import { optimizerSchema } from "../../train/optimizers.ts";
 import type { Trained } from "../../train/trained.ts";
@@ -55,7 +54,7 @@ export async function writeKeras(
           ),
         ]),
       };
-  await writeDurably(path, await writeHdf5(root));
+  await writeHdf5(path, root);
 }
 
 /** Keras' names begin with a letter or digit and have no blanks. */

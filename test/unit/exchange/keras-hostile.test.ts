@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -6,7 +6,7 @@ import { parseModel } from "../../../src/exchange/keras/config.ts";
 import { graphOf } from "../../../src/exchange/keras/graph.ts";
 import { readKeras, readKerasWeights } from "../../../src/exchange/keras/read.ts";
 import { writeKeras } from "../../../src/exchange/keras/write.ts";
-import { type NewGroup, writeHdf5 } from "../../../src/formats/hdf5-write.ts";
+import { type NewGroup, writeHdf5 as write } from "../../../src/formats/hdf5-write.ts";
 import { UserError } from "../../../src/tensor/errors.ts";
 import type { Trained } from "../../../src/train/trained.ts";
 import { madeUpSmall } from "../../support/trained.ts";
@@ -14,6 +14,11 @@ import { madeUpSmall } from "../../support/trained.ts";
 const folder = mkdtempSync(join(tmpdir(), "atento-keras-hostile-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 const at = (name: string) => join(folder, name);
+
+async function writeHdf5(root: NewGroup): Promise<Uint8Array> {
+  await write(at("made.h5"), root);
+  return readFileSync(at("made.h5"));
+}
 
 let trained: Trained;
 let whole: Buffer;
@@ -124,6 +129,12 @@ async function file(...layers: readonly [string, NewGroup][]): Promise<Uint8Arra
 
 const dense = layer("d", { kernel: [4, 2], bias: [2] });
 const conv = layer("c", { kernel: [3, 3, 3, 4], bias: [4] });
+
+test("a .h5 that cannot be written is told by its path, and leaves nothing behind", async () => {
+  const message = await refusal(() => writeKeras(trained, at("no/such/folder.h5"), { weightsOnly: false }));
+  expect(message).toContain("folder.h5: cannot be written: the folder is not there");
+  expect(readdirSync(folder).filter((name) => name.endsWith(".tmp"))).toEqual([]);
+});
 
 describe("tensors that do not fit are listed", () => {
   test("none where all are as they should be", async () => {
