@@ -10,6 +10,7 @@ import { referenceEngine } from "../../../src/engine/reference.ts";
 import { floatsOf, readSafetensors } from "../../../src/formats/safetensors.ts";
 import { resolveModel } from "../../../src/models/options.ts";
 import { Random } from "../../../src/random/random.ts";
+import { isCounter } from "../../../src/train/weights.ts";
 import { trainSchema } from "../../../src/train/options.ts";
 import type { RunProgress, RunSettings, TrainRequest } from "../../../src/train/types.ts";
 
@@ -135,8 +136,9 @@ export function abortedWhen(asked: TrainRequest, when: (engineRuns: number, last
   return { ...asked, engine, onProgress, signal: controller.signal };
 }
 
-/** Tensors of a safetensors file. */
+/** Tensors of a safetensors file, PyTorch's counters of batches aside. */
 export function tensorsIn(path: string): Map<string, Float32Array> {
   const { tensors } = readSafetensors(readFileSync(path), path);
-  return new Map([...tensors].map(([name, tensor]) => [name, floatsOf(tensor)]));
+  const counted = [...tensors].filter(([name]) => !isCounter(name));
+  return new Map(counted.map(([name, tensor]) => [name, floatsOf(tensor)]));
 }
