@@ -22,9 +22,9 @@ def main():
 
     def work():
         for first in range(0, count, batch):
-            cam(input_tensor=images[first : first + batch])
+            cam(input_tensor=images[first : first + batch], targets=None)
 
-    cam(input_tensor=images[:batch])
+    cam(input_tensor=images[:batch], targets=None)
     start = time.perf_counter()
     work()
     print(json.dumps({"version": f"PyTorch {torch.__version__}", "imagesPerSecond": count / (time.perf_counter() - start)}))

@@ -43,6 +43,9 @@ const IMAGE: readonly [number, number] = [32, 32];
 /** Each channel of each image is a run of the network: not compared with a single one. */
 const MANY_RUNS = ["score-cam", "ablation-cam"];
 const COPIES = 4;
+/** The method that others have too explains all images, the rest these. */
+const COMPARED = "grad-cam";
+const FEW = 4 * BATCH;
 
 /** Measures in turns: what slows the machine for a while meets all alike. */
 export async function measureCam(workload: CamWorkload, python: string | undefined): Promise<CamSpeeds> {
@@ -59,7 +62,9 @@ export async function measureCam(workload: CamWorkload, python: string | undefin
     }),
   );
   const random = new Random("bench");
-  const pixels = Float32Array.from({ length: count * sizeOf([3, ...IMAGE]) }, () => random.normal());
+  const pixels = Float32Array.from({ length: Math.max(count, FEW) * sizeOf([3, ...IMAGE]) }, () =>
+    random.normal(),
+  );
   const store = engine.open(variables.all());
   const [dx] = gradient(logits, constant(logits.shape, 1), [images]);
   const whole = store.compile({ outputs: { logits, dx }, effects: [] });
@@ -71,7 +76,7 @@ export async function measureCam(workload: CamWorkload, python: string | undefin
   const size = batch / BATCH;
   const runs = new Map<string, () => Promise<unknown>>();
   runs.set("forward and backward", async () => {
-    for (let at = 0; at + batch <= pixels.length; at += batch) {
+    for (let at = 0; at < FEW * size; at += batch) {
       await whole.run({ images: pixels.subarray(at, at + batch) });
     }
   });
@@ -84,17 +89,17 @@ export async function measureCam(workload: CamWorkload, python: string | undefin
   for (const one of asked)
     runs.set(one.method.name, () => explainer.maps({ images: pixels, methods: [one] }));
   const imagesOf = (name: string) => {
-    if (name === "forward and backward") return Math.floor(count / BATCH) * BATCH;
-    return "samples" in (methods.get(name)?.options ?? {}) ? count * COPIES : count;
+    if (name === COMPARED) return count;
+    return "samples" in (methods.get(name)?.options ?? {}) ? FEW * COPIES : FEW;
   };
   const speeds = new Map<string, number[]>();
   const opponents: Record<string, number[]> = {};
   const failures: Record<string, string> = {};
   // whole batches and the rest are compiled, and warm, before the clock starts
-  const sizes = [Math.min(BATCH, count), count % BATCH].filter((n) => n > 0);
+  const sizes = (name: string) => [BATCH, ...(name === COMPARED && count % BATCH > 0 ? [count % BATCH] : [])];
   await whole.run({ images: new Float32Array(batch) });
   for (const { method, options } of asked) {
-    for (const n of sizes)
+    for (const n of sizes(method.name))
       await explainer.maps({ images: pixels.subarray(0, n * size), methods: [{ method, options }] });
   }
   for (let round = 0; round < rounds; round++) {
