@@ -134,7 +134,7 @@ function methodOf(
   const [, height = 1, width = 1] = map?.shape ?? [];
   return {
     ...{ name, height, width },
-    ...(map && fits && { maps: base64(map.values) }),
+    ...(map && (fits ? { maps: base64(map.values) } : { leftOut: true })),
     scores: Object.fromEntries(known),
   };
 }

@@ -32,7 +32,7 @@ async function studyPage({ folder, file, runs, results }: StudyRecord): Promise<
         recipe: [...flat("model", model), ...flat("train", train)],
       };
     }),
-    runs: runs.map(runPage),
+    runs: runs.map((run) => runPage(run, data.classes.length)),
     comparisons: results?.comparisons ?? [],
     disagreements: disagreementsOf(Object.keys(variants), runs),
     command: file.command ?? `npx atento study ${name}`,
@@ -42,14 +42,16 @@ async function studyPage({ folder, file, runs, results }: StudyRecord): Promise<
   };
 }
 
-function runPage({ file: { settings, status }, epochs, test }: RunRecord): RunPage {
+function runPage({ file: { settings, status }, epochs, test }: RunRecord, classes: number): RunPage {
+  const { confusion = [] } = test ?? {};
+  const square = confusion.length === classes && confusion.every(({ length }) => length === classes);
   return {
     variant: settings.variant,
     seed: settings.seed,
     status,
     epochs: settings.train.epochs,
     records: epochs.map(short),
-    ...(test && { test: { confusion: test.confusion, perClass: test.perClass } }),
+    ...(test && square && { test: { confusion: test.confusion, perClass: test.perClass } }),
   };
 }
 

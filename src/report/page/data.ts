@@ -102,8 +102,10 @@ export interface HeatmapRun {
 
 export interface HeatmapMethod {
   readonly name: string;
-  /** [N,h,w] in 255ths, in base64; absent where it would make the page too large. */
+  /** [N,h,w] in 255ths, in base64; absent where there are none, or where they are left out. */
   readonly maps?: string;
+  /** They would have made the page too large. */
+  readonly leftOut?: boolean;
   readonly height: number;
   readonly width: number;
   /** An image each, `null` where there is none. */

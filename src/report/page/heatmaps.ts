@@ -139,7 +139,7 @@ export function heatmaps(context: Context): {
     grid.replaceChildren(table(all.slice(0, state.images)), ...(rest > 0 ? [more] : []));
     const layers = [...new Set(variants.flatMap((name) => runOf(name)?.layer ?? []))];
     const without = study.variants.map(({ name }) => name).filter((name) => !runOf(name));
-    const tooLarge = variants.some((name) => runOf(name)?.methods.some(({ maps }) => maps === undefined));
+    const tooLarge = variants.some((name) => runOf(name)?.methods.some(({ leftOut }) => leftOut));
     note.replaceChildren(
       [
         t.heatmaps.layer(layers.join(", ")),

@@ -50,6 +50,7 @@ describe("evaluationOf", () => {
         [0, 0, 0],
       ],
       predictions: [0, 2, 0, 0, 1],
+      labels: [0, 0, 0, 1, 1],
     });
   });
 });
