@@ -10,9 +10,9 @@ import { referenceEngine } from "../../../src/engine/reference.ts";
 import { floatsOf, readSafetensors } from "../../../src/formats/safetensors.ts";
 import { resolveModel } from "../../../src/models/options.ts";
 import { Random } from "../../../src/random/random.ts";
-import { isCounter } from "../../../src/train/weights.ts";
 import { trainSchema } from "../../../src/train/options.ts";
 import type { RunProgress, RunSettings, TrainRequest } from "../../../src/train/types.ts";
+import { isCounter } from "../../../src/train/weights.ts";
 
 const SIDE = 8;
 const CLASSES = ["red", "green", "blue"];
