@@ -30,16 +30,29 @@ export async function writeHdf5(path: string, root: NewGroup): Promise<void> {
     try {
       const file = new h5wasm.File(temporary, "w", { libver: ["earliest", "v108"] });
       try {
-        writeGroup(file, root);
+        withoutClock(() => writeGroup(file, root));
       } finally {
         file.close();
       }
     } catch (error) {
       // what the library says of a full disk
       const cause = /errno = \d+, error message = '([^']*)'/.exec(String(error))?.[1];
-      throw cause === undefined ? error : new UserError(`${path}: cannot be written: ${cause}`, { cause: error });
+      throw cause === undefined
+        ? error
+        : new UserError(`${path}: cannot be written: ${cause}`, { cause: error });
     }
   });
+}
+
+/** HDF5 notes when each dataset was made, and h5wasm cannot tell it not to: equal models shall give equal bytes. */
+function withoutClock(write: () => void): void {
+  const { now } = Date;
+  Date.now = () => 0;
+  try {
+    write();
+  } finally {
+    Date.now = now;
+  }
 }
 
 type Group = InstanceType<typeof import("h5wasm/node").Group>;

@@ -60,8 +60,8 @@ type Facts = Omit<Trained, "weights">;
 export const keptVariables = (variables: Iterable<Variable>): Variable[] =>
   [...variables].filter(({ kind }) => kind !== "slot");
 
-/** What is written into a model file's metadata: all but the weights. */
-export function factsOf(trained: Facts): Record<string, string> {
+/** What model files say beside the weights, always in this order. */
+export function factsOf(trained: Facts) {
   const {
     model: architecture,
     classes,
@@ -73,15 +73,16 @@ export function factsOf(trained: Facts): Record<string, string> {
     seed,
     assumed,
   } = trained;
-  const facts = {
+  return {
     ...{ architecture, classes, normalization, image, data, origin, variant, seed, assumed },
     atento: version,
   };
-  return Object.fromEntries(
-    Object.entries(facts).flatMap(([key, value]) =>
-      value === undefined ? [] : [[key, JSON.stringify(value)]],
-    ),
-  );
+}
+
+/** The same as texts, each JSON. */
+export function metadataOf(trained: Facts): Record<string, string> {
+  const said = Object.entries(factsOf(trained)).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(said.map(([key, value]) => [key, JSON.stringify(value)]));
 }
 
 /** Writes model.safetensors: the store's parameters and statistics, and in its metadata all that goes with them. */
@@ -120,7 +121,7 @@ async function writeModel(path: string, tensors: Map<string, NewTensor>, facts: 
     const count = { shape: [], dtype: "I64", values: BigInt64Array.of(0n) } as const;
     tensors.set(name.replace(COUNTED, ".num_batches_tracked"), count);
   }
-  await writeDurably(path, writeSafetensors(tensors, { format: "pt", ...factsOf(facts) }));
+  await writeDurably(path, writeSafetensors(tensors, { format: "pt", ...metadataOf(facts) }));
 }
 
 /**

@@ -1,6 +1,6 @@
 import { type NewDataset, type NewGroup, writeHdf5 } from "../../formats/hdf5-write.ts";
 import { optimizerSchema } from "../../train/optimizers.ts";
-import type { Trained } from "../../train/trained.ts";
+import { factsOf, type Trained } from "../../train/trained.ts";
 import { kerasLayers, modelConfig } from "./describe.ts";
 import { OURS } from "./read.ts";
 import { layersOf } from "./trace.ts";
@@ -34,8 +34,6 @@ export async function writeKeras(
     layers.map(({ name }) => [name, holders.get(name)] as const),
     (slot) => ({ shape: slot.kerasShape, values: toKeras(slot, weights.get(slot.name)!) }),
   );
-  const { weights: _, ...facts } = trained;
-  const { model: architecture, ...rest } = facts;
   const root: NewGroup = weightsOnly
     ? kept
     : {
@@ -43,7 +41,7 @@ export async function writeKeras(
           ...LAYOUT,
           model_config: JSON.stringify(modelConfig(modelName(trained), layers)),
           training_config: JSON.stringify(trainingConfig(training)),
-          [OURS]: JSON.stringify({ architecture, ...rest }),
+          [OURS]: JSON.stringify(factsOf(trained)),
         },
         groups: new Map([
           ["model_weights", kept],

@@ -9,7 +9,7 @@ import { nodeOf } from "../../ops/op.ts";
 import { UserError } from "../../tensor/errors.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import { version } from "../../train/environment.ts";
-import { factsOf, type Trained } from "../../train/trained.ts";
+import { metadataOf, type Trained } from "../../train/trained.ts";
 import { BATCH, declared, OnnxGraph } from "./graph.ts";
 import { encodeModel } from "./proto.ts";
 import { rules } from "./rules.ts";
@@ -59,7 +59,7 @@ export function encodeOnnx(trained: Trained, { map }: OnnxOptions = {}): Uint8Ar
     ...(layer !== undefined && { map: [n, ...trained.image] }),
   };
   const facts = {
-    ...factsOf(trained),
+    ...metadataOf(trained),
     ...(layer !== undefined && { map: JSON.stringify({ method: "gradcam", layer }) }),
   };
   return encodeModel({

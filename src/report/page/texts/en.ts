@@ -120,7 +120,7 @@ export const en = {
       `${method} of ${name} has an insertion area of ${value}${others}: the higher, the more the pixels it marks decide.`,
     against: (list: string) => ` (${list})`,
     seen: "The heatmaps below show it image by image.",
-    noMaps: "No heatmaps were computed yet: atento explain makes them.",
+    noMaps: "No heatmaps were computed yet: atento study makes them.",
   },
   table: {
     variant: "variant",
@@ -217,7 +217,7 @@ export const en = {
     more: (n: number) => `Show ${n} more images`,
     layer: (layer: string) => `Maps of ${layer}, divided by their maximum.`,
     scores: "Numbers of the chosen method, mean over images and seeds",
-    missing: "No heatmaps were computed for this study: atento explain makes them.",
+    missing: "No heatmaps were computed for this study: atento study, again, makes them.",
     unfinished: (variants: string) => `Without heatmaps: ${variants}.`,
     tooLarge: "Maps of this seed are left out of the page to keep it small.",
     caption: (predicted: string, right: boolean) => `${right ? "✓" : "✗"} ${predicted}`,

@@ -120,7 +120,7 @@ export const es: Texts = {
       `${method} de ${name} tiene un área de inserción de ${value}${others}: cuanto mayor, más deciden los píxeles que señala.`,
     against: (list) => ` (${list})`,
     seen: "Los mapas de calor de abajo lo muestran imagen por imagen.",
-    noMaps: "Todavía no se han calculado mapas de calor: los hace atento explain.",
+    noMaps: "Todavía no se han calculado mapas de calor: los hace atento study.",
   },
   table: {
     variant: "variante",
@@ -218,7 +218,7 @@ export const es: Texts = {
     more: (n) => `Mostrar ${n} imágenes más`,
     layer: (layer) => `Mapas de ${layer}, divididos por su máximo.`,
     scores: "Cifras del método elegido, media de imágenes y semillas",
-    missing: "No se han calculado mapas de calor de este estudio: los hace atento explain.",
+    missing: "No se han calculado mapas de calor de este estudio: los hace atento study, otra vez.",
     unfinished: (variants) => `Sin mapas de calor: ${variants}.`,
     tooLarge: "Los mapas de esta semilla se dejan fuera para que la página siga siendo pequeña.",
     caption: (predicted, right) => `${right ? "✓" : "✗"} ${predicted}`,
