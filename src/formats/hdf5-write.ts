@@ -37,7 +37,9 @@ export async function writeHdf5(path: string, root: NewGroup): Promise<void> {
     } catch (error) {
       // what the library says of a full disk
       const cause = /errno = \d+, error message = '([^']*)'/.exec(String(error))?.[1];
-      throw cause === undefined ? error : new UserError(`${path}: cannot be written: ${cause}`, { cause: error });
+      throw cause === undefined
+        ? error
+        : new UserError(`${path}: cannot be written: ${cause}`, { cause: error });
     }
   });
 }
