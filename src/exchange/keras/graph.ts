@@ -165,11 +165,11 @@ class GraphReader {
       new Settings(layer, label),
       inputs.map((value) => value.rank),
     );
-    const name = path.join("/");
+    const name = path.join(".");
     let from = inputs.map((value) => value.name);
     layers.forEach((unnamed, k) => {
       const base = k === 0 ? name : `${name}.${unnamed.kind}`;
-      const own = call === 0 ? base : `${base}#${call + 1}`;
+      const own = call === 0 ? base : `${base}.call${call + 1}`;
       const shares = call > 0 && k === 0 && HOLD_PARAMETERS.includes(unnamed.kind);
       this.layers.push({ ...unnamed, name: own, inputs: from, ...(shares && { weightsOf: base }) } as Layer);
       if (!shares && HOLD_PARAMETERS.includes(unnamed.kind)) this.holders.set(own, path);
