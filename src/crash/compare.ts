@@ -3,17 +3,18 @@ import { join } from "node:path";
 
 const STUDY = "runs/crash";
 const RUNS = ["plain/seed-1", "se/seed-1"];
+/** Of each run. */
+export const EQUAL = [
+  ...["model.safetensors", "model.h5", "weights.h5", "model.onnx", "exports.json"],
+  ...["metrics.jsonl", "test.json", "cam/scores.json", "cam/maps.safetensors"],
+];
 /** What the clock says, in results.json; timings.jsonl and speed.md hold nothing else. */
 export const CLOCK = ["elapsedMs", "imagesPerSecond"];
 
 /** How the results in a folder differ from those of a run that nothing happened to; empty when they do not. */
 export function differences(folder: string, whole: string): string[] {
   const runs = RUNS.map((run) => join(STUDY, run));
-  const equal = runs.flatMap((run) =>
-    ["model.safetensors", "model.onnx", "exports.json", "metrics.jsonl", "test.json"].map((file) =>
-      join(run, file),
-    ),
-  );
+  const equal = runs.flatMap((run) => EQUAL.map((file) => join(run, file)));
   const found = [...equal, join(STUDY, "report/table.md")].filter(
     (file) => !bytes(folder, file).equals(bytes(whole, file)),
   );

@@ -78,7 +78,7 @@ async function main(root: string): Promise<boolean> {
       `operations on files, ${inCheckpoints.length} of these in the writing of a checkpoint`,
   );
   console.log(
-    `${equal} of ${kills} equal, byte for byte: model.safetensors and its exports, metrics.jsonl, test.json, the variables of the last ` +
+    `${equal} of ${kills} equal, byte for byte: model.safetensors and its exports, metrics.jsonl, test.json, maps and their scores, the variables of the last ` +
       `checkpoint, report/table.md; results.json without ${CLOCK.join(" and ")}, which the clock gives, as it does ` +
       "timings.jsonl and speed.md",
   );

@@ -9,7 +9,7 @@ beforeAll(async () => {
   folder = temporaryFolder();
   const { code } = await run(`study ${folder.write("tiny.yaml", TINY)}`);
   expect(code).toBe(0);
-});
+}, 60_000);
 afterAll(() => folder.remove());
 
 const run = (line: string) => atento(line.split(" "), { cwd: folder.path });
@@ -21,8 +21,14 @@ const clean = (stderr: string) => stderr.split("\n").filter((line) => line.start
 
 describe("atento study", () => {
   it("leaves every finished run in every format, and makes again what is missing", async () => {
-    const files = readdirSync(at(SE)).filter((name) => /^model|^exports/.test(name));
-    expect(files).toEqual(["exports.json", "model.onnx", "model.safetensors"]);
+    const files = readdirSync(at(SE)).filter((name) => /^(model|weights|exports)/.test(name));
+    expect(files.sort()).toEqual([
+      "exports.json",
+      "model.h5",
+      "model.onnx",
+      "model.safetensors",
+      "weights.h5",
+    ]);
     const onnx = bytes(`${SE}/model.onnx`);
     rmSync(at(SE, "model.onnx"));
     const { mtimeMs } = statSync(at("runs/tiny/plain/seed-1/model.onnx"));
@@ -36,9 +42,14 @@ describe("atento export and import", () => {
   it("write a run in every format, which evaluates as the run does", async () => {
     const { stdout, code } = await run(`export ${SE} --all --out taken --json`);
     expect(code).toBe(0);
-    expect(JSON.parse(stdout)).toEqual({ run: SE, files: ["taken/model.safetensors", "taken/model.onnx"] });
+    expect(JSON.parse(stdout)).toEqual({
+      run: SE,
+      files: ["model.safetensors", "model.h5", "weights.h5", "model.onnx"].map((name) => `taken/${name}`),
+    });
     expect(bytes("taken/model.safetensors").equals(bytes(`${SE}/model.safetensors`))).toBe(true);
-    expect(bytes("taken/model.onnx").equals(bytes(`${SE}/model.onnx`))).toBe(true);
+    for (const name of ["model.onnx", "model.h5", "weights.h5"]) {
+      expect(bytes(`taken/${name}`).equals(bytes(`${SE}/${name}`)), name).toBe(true);
+    }
     const evaluated = async (path: string) => {
       const { path: _, ...figures } = JSON.parse((await run(`eval ${path} --json`)).stdout);
       return figures;
@@ -46,6 +57,7 @@ describe("atento export and import", () => {
     const own = await evaluated(SE);
     expect(own.count).toBe(40);
     expect(await evaluated("taken/model.onnx")).toEqual(own);
+    expect(await evaluated("taken/model.h5")).toEqual(own);
     const imported = await run("import taken/model.onnx --out again.safetensors --json");
     expect(JSON.parse(imported.stdout)).toMatchObject({
       out: "again.safetensors",

@@ -1,6 +1,11 @@
-import type { Format } from "../format.ts";
+import type { ExportedFile, Format } from "../format.ts";
 import { readKeras, readKerasWeights } from "./read.ts";
-import { writeKeras } from "./write.ts";
+
+/** Loaded when it is asked for: it knows optimisers, which who only reads models does without. */
+const write =
+  (weightsOnly: boolean): ExportedFile["write"] =>
+  async (trained, path) =>
+    (await import("./write.ts")).writeKeras(trained, path, { weightsOnly });
 
 export const keras: Format = {
   name: "keras",
@@ -8,8 +13,8 @@ export const keras: Format = {
   extensions: [".h5", ".hdf5"],
   silent: true,
   files: [
-    { name: "model.h5", write: (trained, path) => writeKeras(trained, path, { weightsOnly: false }) },
-    { name: "weights.h5", write: (trained, path) => writeKeras(trained, path, { weightsOnly: true }) },
+    { name: "model.h5", write: write(false) },
+    { name: "weights.h5", write: write(true) },
   ],
   read: readKeras,
   readWeights: readKerasWeights,
