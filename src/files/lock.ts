@@ -71,6 +71,16 @@ export class FolderLock {
     }
   }
 
+  /** Takes away a lock whose process is dead; leaves any other, and one that cannot be removed. */
+  static async removeDead(folder: string): Promise<void> {
+    if (!existsSync(join(folder, NAME))) return;
+    const lock = await FolderLock.take(folder).catch((error) => {
+      if (error instanceof UserError) return undefined;
+      throw error;
+    });
+    await lock?.release();
+  }
+
   /** @throws UserError when another process has taken over, which it may after this one was silent for long. */
   async expectHeld(): Promise<void> {
     const found = await inodeOf(join(this.#folder, NAME));

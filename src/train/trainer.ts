@@ -21,7 +21,10 @@ import type { RunFigures, RunFile, TrainRequest, TrainResult } from "./types.ts"
 export async function trainRun(request: TrainRequest): Promise<TrainResult> {
   const { folder, settings, dataset, engine } = request;
   const finished = await finishedBefore(request);
-  if (finished) return finished;
+  if (finished) {
+    await FolderLock.removeDead(folder);
+    return finished;
+  }
   if (request.signal?.aborted) return { status: "interrupted", epochs: [] };
   const session = openSession(settings, dataset, engine, await startOf(request));
   if (session.adoption) {

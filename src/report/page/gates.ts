@@ -85,8 +85,11 @@ function betweenClasses({ classes, units, values, means }: Gate): number {
 
 const stageOf = (layer: string) => /layer(\d+)/.exec(layer)?.[1] ?? "";
 
+/** The block a gate is in, whichever module and part of it: variants then stand side by side. */
+const blockOf = (layer: string) => layer.split(".").slice(0, 2).join(".");
+
 function overview({ study, t, f }: Context, all: readonly Gate[], width: number): SVGElement {
-  const names = [...new Set(all.map(({ layer }) => layer.layer))];
+  const names = [...new Set(all.map(({ layer }) => blockOf(layer.layer)))];
   const column = (width - MARGIN.left - MARGIN.right) / Math.max(1, names.length);
   const y = scale([0, 1], [HEIGHT - MARGIN.bottom, MARGIN.top]);
   const variants = [...new Set(all.map(({ layer }) => layer.variant))];
@@ -115,7 +118,8 @@ function overview({ study, t, f }: Context, all: readonly Gate[], width: number)
       .flatMap((gate) => {
         const { layer, means } = gate;
         const place = variants.indexOf(layer.variant);
-        const x = MARGIN.left + column * (names.indexOf(layer.layer) + (place + 1) / (variants.length + 1));
+        const x =
+          MARGIN.left + column * (names.indexOf(blockOf(layer.layer)) + (place + 1) / (variants.length + 1));
         const sorted = Float64Array.from(means).sort();
         const at = (share: number) => sorted[Math.round(share * (sorted.length - 1))];
         const mean = means.reduce((a, b) => a + b, 0) / means.length;

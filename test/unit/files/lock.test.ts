@@ -61,6 +61,16 @@ describe("FolderLock", () => {
     expect(await readdir(folder)).toEqual([]);
   });
 
+  it("is taken away when its process is dead, and only then", async () => {
+    await FolderLock.removeDead(folder);
+    const other = await holder();
+    await FolderLock.removeDead(folder);
+    expect(await readdir(folder)).toEqual(["lock.json"]);
+    await other.kill();
+    await FolderLock.removeDead(folder);
+    expect(await readdir(folder)).toEqual([]);
+  });
+
   it("does not take a later process of the same pid for its holder", async () => {
     const other = await holder();
     await rewrite({ started: 1 });
