@@ -1,7 +1,7 @@
 import { readFile, stat } from "node:fs/promises";
-import { join } from "node:path";
 import sharp from "sharp";
 import { z } from "zod";
+import { camPaths } from "../cam/run.ts";
 import { parseJson } from "../files/json.ts";
 import { shorten } from "../files/shorten.ts";
 import { valuesOf } from "../formats/safetensors.ts";
@@ -32,7 +32,7 @@ type Scores = z.output<typeof scoresSchema>;
 
 /** scores.json of a run; undefined when there is none. @throws UserError when it is none. */
 export async function readScores(runFolder: string): Promise<Scores | undefined> {
-  const path = join(runFolder, "cam", "scores.json");
+  const path = camPaths(runFolder).scores;
   const text = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
     if (isMissing(error)) return undefined;
     throw new UserError(`${path}: cannot be read (${error.message})`);
@@ -77,7 +77,7 @@ export async function heatmapsOf(
     const scores = run.file.status === "done" ? await readScores(run.folder) : undefined;
     if (scores) scored.push({ run, scores });
   }
-  const path = join(studyFolder, "cam", "images.safetensors");
+  const path = camPaths(studyFolder).images;
   if (scored.length === 0 || !(await stat(path).catch(() => undefined))) return undefined;
   const [{ scores: first }] = scored;
   const { images, size } = await readImages(
@@ -91,7 +91,7 @@ export async function heatmapsOf(
   const gates: GateLayer[] = [];
   for (const { run, scores } of scored) {
     const { variant, seed } = run.file.settings;
-    const maps = await readMaps(join(run.folder, "cam", "maps.safetensors"), scores.images.length);
+    const maps = await readMaps(camPaths(run.folder).maps, scores.images.length);
     for (const { values } of maps.maps.values()) bytes += values.length;
     const fits = bytes <= MOST_MAP_BYTES;
     pages.push({

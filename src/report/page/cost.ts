@@ -1,3 +1,4 @@
+import { gridLines } from "./axes.ts";
 import { type Context, colorOf, severalSeeds } from "./context.ts";
 import { h, onWidth, s, switcher } from "./dom.ts";
 import { mark } from "./marks.ts";
@@ -61,20 +62,9 @@ export function cost(context: Context): HTMLElement {
           role: "img",
           "aria-label": `${t.cost.label(t.cost[along])}: ${points.map((p) => `${p.name} ${show(p.at)}, ${f.percent(p.mean)}`).join("; ")}`,
         },
-        ...y.ticks.flatMap((tick) => [
-          s("line", {
-            class: "grid",
-            x1: MARGIN.left,
-            x2: width - MARGIN.right,
-            y1: y.at(tick),
-            y2: y.at(tick),
-          }),
-          s(
-            "text",
-            { class: "tick", x: MARGIN.left - 8, y: y.at(tick) + 4, "text-anchor": "end" },
-            f.percent(tick, decimals),
-          ),
-        ]),
+        ...gridLines(y, { left: MARGIN.left, right: width - MARGIN.right }, (tick) =>
+          f.percent(tick, decimals),
+        ),
         ...x.ticks.map((tick) =>
           s(
             "text",

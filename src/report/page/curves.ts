@@ -1,4 +1,5 @@
 import type { EpochRecord } from "../../train/types.ts";
+import { gridLines } from "./axes.ts";
 import { type Context, colorOf, severalSeeds } from "./context.ts";
 import { checkbox, h, onWidth, s, slider, switcher } from "./dom.ts";
 import { mark, swatch } from "./marks.ts";
@@ -104,20 +105,7 @@ export function curves(context: Context): HTMLElement {
             height: HEIGHT - MARGIN.bottom + 1,
           }),
         ),
-        ...y.ticks.flatMap((tick) => [
-          s("line", {
-            class: "grid",
-            x1: MARGIN.left,
-            x2: width - MARGIN.right,
-            y1: y.at(tick),
-            y2: y.at(tick),
-          }),
-          s(
-            "text",
-            { class: "tick", x: MARGIN.left - 8, y: y.at(tick) + 4, "text-anchor": "end" },
-            show(tick),
-          ),
-        ]),
+        ...gridLines(y, { left: MARGIN.left, right: width - MARGIN.right }, (tick) => show(tick)),
         ...x.ticks
           .filter(Number.isInteger)
           .map((tick) =>

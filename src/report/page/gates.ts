@@ -1,3 +1,4 @@
+import { gridLines } from "./axes.ts";
 import { type Context, colorOf } from "./context.ts";
 import type { GateLayer } from "./data.ts";
 import { bytesOf, choice, h, onWidth, s } from "./dom.ts";
@@ -97,14 +98,7 @@ function overview({ study, t, f }: Context, all: readonly Gate[], width: number)
   return s(
     "svg",
     { width, height: HEIGHT, role: "img", "aria-label": t.gates.label },
-    ...y.ticks.flatMap((tick) => [
-      s("line", { class: "grid", x1: MARGIN.left, x2: width - MARGIN.right, y1: y.at(tick), y2: y.at(tick) }),
-      s(
-        "text",
-        { class: "tick", x: MARGIN.left - 8, y: y.at(tick) + 4, "text-anchor": "end" },
-        f.short(tick),
-      ),
-    ]),
+    ...gridLines(y, { left: MARGIN.left, right: width - MARGIN.right }, (tick) => f.short(tick)),
     ...stages.map((stage) => {
       const places = names.flatMap((name, k) => (stageOf(name) === stage ? [k] : []));
       const center = MARGIN.left + column * ((places[0] + places[places.length - 1] + 1) / 2);
