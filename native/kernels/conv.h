@@ -32,12 +32,12 @@ INLINE void plan_way(const Way& way, const Shared& shared, bool sums, Plan& plan
 struct ForwardParts {
   bool affine, residual, relu, statistics;
   int y() const { return 2 + affine + residual; }
-  bool any() const { return affine || residual || relu || statistics; }
 };
 
 INLINE ForwardParts forward_parts(const double* p) {
   const int flags = static_cast<int>(p[13]);
-  return {(flags & 1) != 0, (flags & 2) != 0, (flags & 4) != 0, (flags & 8) != 0};
+  return {(flags & forward::affine) != 0, (flags & forward::residual) != 0, (flags & forward::relu) != 0,
+          (flags & forward::statistics) != 0};
 }
 
 INLINE Way forward_way(const ConvDims& d) {
@@ -61,6 +61,19 @@ static bool conv2d_plan(const double* p, Plan& plan) {
   return true;
 }
 
+static void conv2d_piece(const Call& call, int phase, int piece, const ConvDims& d, const Epilogue& e) {
+  if (thin_pays(d)) {
+    const Thin g = thin_forward(d);
+    if (phase == 0) return thin_weights(g, call.operands[1], false, call.shared);
+    return thin_piece(call, piece, g, call.operands[0], e);
+  }
+  if (winograd_pays(d)) {
+    return winograd_piece(call, phase, piece, same_maps(d), call.operands[0], {call.operands[1], d.IC, d.OC, false}, e);
+  }
+  if (phase == 0) return pack_weights(d, call.operands[1], call.shared, static_cast<int64_t>(piece) * kPanel);
+  direct_forward_piece(call, d, piece, e);
+}
+
 static void conv2d_run(const Call& call, int phase, int piece) {
   const ConvDims d = conv_dims(call.params);
   const ForwardParts parts = forward_parts(call.params);
@@ -68,24 +81,13 @@ static void conv2d_run(const Call& call, int phase, int piece) {
   double* totals = reinterpret_cast<double*>(call.shared + shared_parts(way, d.OC, parts.statistics, false).totals);
   if (phase == 2) return statistics_of(totals, way.blocks, d.OC, d.N * d.OH * d.OW, call.operands[parts.y() + 1]);
   Epilogue e{};
+  e.finish = finish_of<false>(static_cast<int>(call.params[13]));
+  set_target(e, call.operands[parts.y()], d.N * image_y(d), d.OC);
   if (parts.affine) e.scale = call.operands[2], e.shift = e.scale + d.OC;
   if (parts.residual) e.residual = call.operands[parts.y() - 1];
-  e.relu = parts.relu;
-  e.sums = parts.statistics ? Sums::statistics : Sums::none;
-  e.totals = totals;
-  e.C = d.OC;
-  const Epilogue* after = parts.any() ? &e : nullptr;
-  float* y = call.operands[parts.y()];
-  if (thin_pays(d)) {
-    const Thin g = thin_forward(d);
-    if (phase == 0) return thin_weights(g, call.operands[1], false, call.shared);
-    return thin_piece(call, piece, g, call.operands[0], y, after);
-  }
-  if (winograd_pays(d)) {
-    return winograd_piece(call, phase, piece, same_maps(d), call.operands[0], {call.operands[1], d.IC, d.OC, false}, y, after);
-  }
-  if (phase == 0) return pack_weights(d, call.operands[1], call.shared, static_cast<int64_t>(piece) * NR);
-  direct_forward_piece(call, d, piece, y, after);
+  if (parts.statistics) e.totals = totals;
+  conv2d_piece(call, phase, piece, d, e);
+  if (e.streams) fence_streams();
 }
 
 // ---- input gradient: dy [N,OH,OW,OC], w [KH,KW,IC,OC] → dx [N,IH,IW,IC]
@@ -105,7 +107,8 @@ struct InputGradParts {
 
 INLINE InputGradParts input_grad_parts(const double* p) {
   const int flags = static_cast<int>(p[13]);
-  return {(flags & 1) != 0, (flags & 2) != 0, (flags & 4) != 0, (flags & 8) != 0};
+  return {(flags & input_grad::residual) != 0, (flags & input_grad::mask) != 0, (flags & input_grad::norm) != 0,
+          (flags & input_grad::sums) != 0};
 }
 
 INLINE Way input_grad_way(const ConvDims& d) {
@@ -131,6 +134,19 @@ static bool conv2d_input_grad_plan(const double* p, Plan& plan) {
   return true;
 }
 
+static void input_grad_piece(const Call& call, int phase, int piece, const ConvDims& d, const Epilogue& e) {
+  if (thin_pays(d)) {
+    const Thin g = thin_input_grad(d);
+    if (phase == 0) return thin_weights(g, call.operands[1], true, call.shared);
+    return thin_piece(call, piece, g, call.operands[0], e);
+  }
+  if (winograd_pays(d)) {
+    return winograd_piece(call, phase, piece, same_maps(d), call.operands[0], {call.operands[1], d.OC, d.IC, true}, e);
+  }
+  if (phase == 0) return direct_input_grad_pack(call, d, piece, e.target);
+  direct_input_grad_piece(call, d, piece, e);
+}
+
 static void conv2d_input_grad_run(const Call& call, int phase, int piece) {
   const ConvDims d = conv_dims(call.params);
   const InputGradParts parts = input_grad_parts(call.params);
@@ -146,25 +162,15 @@ static void conv2d_input_grad_run(const Call& call, int phase, int piece) {
     norm_rates(statistics, call.operands[parts.at_gamma()], eps, d.IC, call.shared + shared.rates);
   }
   Epilogue e{};
+  e.finish = finish_of<true>(static_cast<int>(call.params[13]));
+  set_target(e, call.operands[parts.dx()], d.N * image_x(d), d.IC);
   if (parts.residual) e.residual = call.operands[2];
   if (parts.mask) e.mask = call.operands[parts.at_mask()];
   if (parts.x()) e.x = call.operands[parts.at_x()], e.mean = statistics;
   if (parts.norm) e.rate = call.shared + shared.rates, e.beta = call.operands[parts.at_gamma() + 1];
-  e.sums = parts.sums ? Sums::gradient : Sums::none;
-  e.totals = totals;
-  e.C = d.IC;
-  const Epilogue* after = parts.any() ? &e : nullptr;
-  float* dx = call.operands[parts.dx()];
-  if (thin_pays(d)) {
-    const Thin g = thin_input_grad(d);
-    if (phase == 0) return thin_weights(g, call.operands[1], true, call.shared);
-    return thin_piece(call, piece, g, call.operands[0], dx, after);
-  }
-  if (winograd_pays(d)) {
-    return winograd_piece(call, phase, piece, same_maps(d), call.operands[0], {call.operands[1], d.OC, d.IC, true}, dx, after);
-  }
-  if (phase == 0) return direct_input_grad_pack(call, d, piece, dx);
-  direct_input_grad_piece(call, d, piece, dx, after);
+  if (parts.sums) e.totals = totals;
+  input_grad_piece(call, phase, piece, d, e);
+  if (e.streams) fence_streams();
 }
 
 // ---- weight gradient: x [N,IH,IW,IC], dy [N,OH,OW,OC] → dw [KH,KW,IC,OC]

@@ -35,11 +35,20 @@ struct Correlation {
   int64_t step_h, step_w;             // source positions between neighbours of the grid
   int64_t origin_h, origin_w;         // source position of tap 0 at grid position 0; outside is zero
   int64_t TH, TW;                     // taps
-  const float* panels;                // [Co/NR][TH][TW][C][NR]
+  const float* panels;                // [Co/kPanel][TH][TW][C][kPanel]
   int64_t Co;
-  float* target; int64_t image, row, pixel;  // strides of the target grid
-  const Epilogue* epilogue;           // or null
+  int64_t image, row, pixel;          // strides of the target grid
+  Epilogue epilogue;
 };
+
+// A register tile: so few pixels that their addresses stay in registers too, and that sources a power of two apart
+// find room beside each other in the first-level cache; so many channels that each of them is worth its load.
+#if ATENTO_LANES == 16
+constexpr int kVectors = 4, kPixels = 7;  // 28 of 32 registers accumulate
+#else
+constexpr int kVectors = 2, kPixels = 6;  // 12 of 16
+#endif
+constexpr int kPanel = kVectors * L;      // channels
 
 // How a correlation is cut: into blocks of whole images, or of rows of one image, whose source stays in the
 // second-level cache while all output channels are computed.
@@ -71,7 +80,7 @@ INLINE Blocks cut(int64_t N, int64_t C, int64_t SourceH, int64_t SourceW, int64_
     b.images = 1;
     b.count = N * b.per_image;
   }
-  b.groups = max(1, min(ceil_div(Co, NR), kConvPieces / b.count));
+  b.groups = max(1, min(ceil_div(Co, kPanel), kConvPieces / b.count));
   return b;
 }
 
@@ -86,70 +95,60 @@ INLINE int64_t block_workspace(const Blocks& b, int64_t GW, int64_t TH, int64_t 
   return 2 * (2 * block_pixels(b, GW) + 4 * (heights + widths) + heights * widths + 1);
 }
 
-// M pixels × NV vectors of output channels over TH rows of `run` products each: the taps of one kernel row lie
-// side by side in the source.
+// M pixels × NV vectors of output channels, [M][NV·L], over TH rows of `run` products each: the taps of one kernel
+// row lie side by side in the source.
 template <int M, int NV>
 static void tile(int64_t TH, int64_t run, int64_t line, const float* source, const int64_t* from, const float* panel,
-                 int64_t panel_line, float* target, const int64_t* to, int64_t channels) {
+                 int64_t panel_line, float* results) {
   V c[M][NV];
-#pragma GCC unroll 16
+#pragma GCC unroll 7
   for (int i = 0; i < M; ++i)
-#pragma GCC unroll 2
+#pragma GCC unroll 4
     for (int v = 0; v < NV; ++v) c[i][v] = V{};
-#pragma GCC unroll 16
-  for (int i = 0; i < M; ++i)  // the lines to be written arrive while the products are computed
-#pragma GCC unroll 2
-    for (int v = 0; v < NV; ++v) __builtin_prefetch(target + to[i] + v * L, 1);
   for (int64_t t = 0; t < TH; ++t) {
     const float* a[M];
-#pragma GCC unroll 16
+#pragma GCC unroll 7
     for (int i = 0; i < M; ++i) a[i] = source + from[i] + t * line;
     const float* b = panel + t * panel_line;
     for (int64_t k = 0; k < run; ++k) {
       V w[NV];
-#pragma GCC unroll 2
+#pragma GCC unroll 4
       for (int v = 0; v < NV; ++v) w[v] = load(b + v * L);
       b += NV * L;
-#pragma GCC unroll 16
+#pragma GCC unroll 7
       for (int i = 0; i < M; ++i) {
         const V x = splat(a[i][k]);
-#pragma GCC unroll 2
+#pragma GCC unroll 4
         for (int v = 0; v < NV; ++v) c[i][v] += x * w[v];
       }
     }
   }
-  if (channels == NV * L) {
-#pragma GCC unroll 16
-    for (int i = 0; i < M; ++i)
-#pragma GCC unroll 2
-      for (int v = 0; v < NV; ++v) store(target + to[i] + v * L, c[i][v]);
-    return;
-  }
-#pragma GCC unroll 16
-  for (int i = 0; i < M; ++i) {
-    float rest[NV * L];
-#pragma GCC unroll 2
-    for (int v = 0; v < NV; ++v) store(rest + v * L, c[i][v]);
-    for (int64_t k = 0; k < channels; ++k) target[to[i] + k] = rest[k];
-  }
+#pragma GCC unroll 7
+  for (int i = 0; i < M; ++i)
+#pragma GCC unroll 4
+    for (int v = 0; v < NV; ++v) store(results + (i * NV + v) * L, c[i][v]);
 }
 
-using Tile = void (*)(int64_t, int64_t, int64_t, const float*, const int64_t*, const float*, int64_t, float*,
-                      const int64_t*, int64_t);
+using Tile = void (*)(int64_t, int64_t, int64_t, const float*, const int64_t*, const float*, int64_t, float*);
 
 template <int NV>
 INLINE Tile tile_of(int64_t m) {
   static constexpr Tile table[] = {
       tile<1, NV>, tile<2, NV>, tile<3, NV>, tile<4, NV>, tile<5, NV>, tile<6, NV>,
 #if ATENTO_LANES == 16
-      tile<7, NV>, tile<8, NV>, tile<9, NV>, tile<10, NV>, tile<11, NV>, tile<12, NV>,
+      tile<7, NV>,
 #endif
   };
   return table[m - 1];
 }
 
-// Width of the panel that begins at channel `c`: the last one is a single vector where that is enough.
-INLINE int64_t panel_width(int64_t channels, int64_t c) { return channels - c <= L ? L : NR; }
+INLINE Tile tile_of(int64_t m, int64_t vectors) {
+#if ATENTO_LANES == 16
+  if (vectors == 4) return tile_of<4>(m);
+  if (vectors == 3) return tile_of<3>(m);
+#endif
+  return vectors == 2 ? tile_of<2>(m) : tile_of<1>(m);
+}
 
 // Neighbouring grid positions along one axis whose windows lose the same taps at the borders: those taps are
 // left out, so that no padding is multiplied or even stored.
@@ -170,18 +169,10 @@ INLINE Segment segment(int64_t begin, int64_t end, int64_t step, int64_t origin,
   return {begin, stop, w.begin, w.end - w.begin};
 }
 
-// Places of a tile's pixels in a small array of full or half panels.
-struct SideBySide {
-  int64_t at[MR]{}, half[MR]{};
-  constexpr SideBySide() {
-    for (int i = 0; i < MR; ++i) at[i] = i * NR, half[i] = i * L;
-  }
-};
-
 // All results of one block for one group of output channels.
 static void correlate(const Correlation& g, const Blocks& b, int64_t piece, float* workspace) {
   const int64_t index = piece / b.groups;
-  const Range group = share(ceil_div(g.Co, NR), static_cast<int>(b.groups), static_cast<int>(piece % b.groups));
+  const Range group = share(ceil_div(g.Co, kPanel), static_cast<int>(b.groups), static_cast<int>(piece % b.groups));
   const int64_t n0 = b.per_image > 1 ? index / b.per_image : index * b.images;
   const int64_t n1 = b.per_image > 1 ? n0 + 1 : min(g.N, n0 + b.images);
   const int64_t h0 = b.per_image > 1 ? index % b.per_image * b.rows : 0;
@@ -213,41 +204,34 @@ static void correlate(const Correlation& g, const Blocks& b, int64_t piece, floa
       starts[i * widths + j + 1] = q;
     }
 
-  float results[MR * NR];
-  static constexpr SideBySide side_by_side{};
-  if (g.epilogue) clear_totals(*g.epilogue, group.begin * NR, min(g.Co, group.end * NR));
+  float results[kPixels * kPanel];
+  clear_totals(g.epilogue, group.begin * kPanel, min(g.Co, group.end * kPanel));
   const int64_t depth = g.TH * g.TW * g.C;
   const auto compute = [&](int64_t s, int64_t t, int64_t tiles, int64_t c) {
     const Segment &row = rows[s / widths], &column = columns[s % widths];
-    const int64_t width = panel_width(g.Co, c), channels = min(width, g.Co - c);
+    const int64_t width = panel_width(g.Co, c, kPanel);
     const float* weight = g.panels + depth * c + (row.first * g.TW + column.first) * g.C * width;
     const int64_t pixels = starts[s + 1] - starts[s];
     const int64_t m0 = starts[s] + pixels * t / tiles, m = starts[s] + pixels * (t + 1) / tiles - m0;
-    const Tile f = width == NR ? tile_of<2>(m) : tile_of<1>(m);
-    const auto store_at = [&](float* target, const int64_t* at, int64_t stored) {
-      f(row.taps, column.taps * g.C, line, g.source, from + m0, weight, g.TW * g.C * width, target, at, stored);
-    };
-    if (!g.epilogue) return store_at(g.target + c, to + m0, channels);
-    prefetch(*g.epilogue, g.target, to + m0, m, c);
-    store_at(results, width == NR ? side_by_side.at : side_by_side.half, width);
-    finish(*g.epilogue, results, width, g.target, to + m0, m, c, channels);
+    prefetch(g.epilogue, to + m0, m, c, width);
+    tile_of(m, width / L)(row.taps, column.taps * g.C, line, g.source, from + m0, weight, g.TW * g.C * width, results);
+    g.epilogue.finish(g.epilogue, results, width, to + m0, m, c, min(width, g.Co - c));
   };
-  const int64_t first = group.begin * NR, end = min(g.Co, group.end * NR);
-  const auto tiles_of = [&](int64_t s) { return ceil_div(starts[s + 1] - starts[s], MR); };
+  const int64_t first = group.begin * kPanel, end = min(g.Co, group.end * kPanel);
+  const auto tiles_of = [&](int64_t s) { return ceil_div(starts[s + 1] - starts[s], kPixels); };
   if (depth * (end - first) <= kSmallWeights) {  // whole pixels one after the other: memory is met in order
     for (int64_t s = 0; s < heights * widths; ++s)
       for (int64_t t = 0, tiles = tiles_of(s); t < tiles; ++t)
-        for (int64_t c = first; c < end; c += NR) compute(s, t, tiles, c);
+        for (int64_t c = first; c < end; c += kPanel) compute(s, t, tiles, c);
     return;
   }
-  for (int64_t c = first; c < end; c += NR)
+  for (int64_t c = first; c < end; c += kPanel)
     for (int64_t s = 0; s < heights * widths; ++s)
       for (int64_t t = 0, tiles = tiles_of(s); t < tiles; ++t) compute(s, t, tiles, c);
 }
 
 INLINE int64_t panels_size(int64_t depth, int64_t Co) {
-  const int64_t full = Co / NR, rest = Co % NR;
-  return depth * (full * NR + (rest == 0 ? 0 : rest <= L ? L : NR));
+  return depth * round_up(Co, L);
 }
 
 // ---- forward: x [N,IH,IW,IC], w [KH,KW,IC,OC] → y [N,OH,OW,OC]
@@ -265,11 +249,11 @@ struct Way {
 
 INLINE Way direct_forward(const ConvDims& d) {
   const Blocks b = forward_blocks(d);
-  return {panels_size(d.KH * d.KW * d.IC, d.OC), block_workspace(b, d.OW, d.KH, d.KW), b.count, ceil_div(d.OC, NR), b.pieces()};
+  return {panels_size(d.KH * d.KW * d.IC, d.OC), block_workspace(b, d.OW, d.KH, d.KW), b.count, ceil_div(d.OC, kPanel), b.pieces()};
 }
 
 INLINE void pack_weights(const ConvDims& d, const float* weight, float* shared, int64_t c) {
-  const int64_t depth = d.KH * d.KW * d.IC, width = panel_width(d.OC, c), channels = min(width, d.OC - c);
+  const int64_t depth = d.KH * d.KW * d.IC, width = panel_width(d.OC, c, kPanel), channels = min(width, d.OC - c);
   const float* w = weight + c;
   float* panel = shared + depth * c;
   for (int64_t k = 0; k < depth; ++k, w += d.OC, panel += width) {
@@ -278,12 +262,11 @@ INLINE void pack_weights(const ConvDims& d, const float* weight, float* shared, 
   }
 }
 
-// `e` may be null; its totals are those of the first block.
-INLINE void direct_forward_piece(const Call& call, const ConvDims& d, int64_t piece, float* y, const Epilogue* e) {
+// The totals of `e` are those of the first block.
+INLINE void direct_forward_piece(const Call& call, const ConvDims& d, int64_t piece, const Epilogue& e) {
   const Blocks b = forward_blocks(d);
-  const Epilogue own = e ? of_block(*e, piece / b.groups) : Epilogue{};
   const Correlation g{d.N, call.operands[0], d.IH, d.IW, d.IC, d.OH, d.OW, d.SH, d.SW, -d.PH, -d.PW, d.KH, d.KW,
-                      call.shared, d.OC, y, image_y(d), d.OW * d.OC, d.OC, e ? &own : nullptr};
+                      call.shared, d.OC, image_y(d), d.OW * d.OC, d.OC, of_block(e, piece / b.groups)};
   correlate(g, b, piece, call.local);
 }
 
@@ -336,11 +319,11 @@ INLINE Way direct_input_grad(const ConvDims& d) {
   const Before all = for_each_residue(d, [&](int64_t, int64_t, const Residue& h, const Residue& w, const Before&) {
     local = max(local, block_workspace(residue_blocks(d, h), w.count, h.taps, w.taps));
   });
-  return {all.panels, local, all.blocks, ceil_div(d.IC, NR) + (leaves_gaps(d) ? d.N : 0), all.pieces};
+  return {all.panels, local, all.blocks, ceil_div(d.IC, kPanel) + (leaves_gaps(d) ? d.N : 0), all.pieces};
 }
 
 static void pack_transposed(const ConvDims& d, const float* weight, float* shared, int64_t c) {
-  const int64_t width = panel_width(d.IC, c), channels = min(width, d.IC - c);
+  const int64_t width = panel_width(d.IC, c, kPanel), channels = min(width, d.IC - c);
   for_each_residue(d, [&](int64_t rh, int64_t rw, const Residue& h, const Residue& w, const Before& before) {
     float* panel = shared + before.panels + h.taps * w.taps * d.OC * c;
     for (int64_t th = h.taps - 1; th >= 0; --th)
@@ -356,20 +339,19 @@ static void pack_transposed(const ConvDims& d, const float* weight, float* share
 
 // Packs weights, or clears an image whose gaps nothing else would write.
 INLINE void direct_input_grad_pack(const Call& call, const ConvDims& d, int64_t piece, float* dx) {
-  const int64_t packs = ceil_div(d.IC, NR);
-  if (piece < packs) return pack_transposed(d, call.operands[1], call.shared, piece * NR);
+  const int64_t packs = ceil_div(d.IC, kPanel);
+  if (piece < packs) return pack_transposed(d, call.operands[1], call.shared, piece * kPanel);
   clear(dx + (piece - packs) * image_x(d), image_x(d));
 }
 
-INLINE void direct_input_grad_piece(const Call& call, const ConvDims& d, int64_t piece, float* dx, const Epilogue* e) {
+INLINE void direct_input_grad_piece(const Call& call, const ConvDims& d, int64_t piece, const Epilogue& e) {
   for_each_residue(d, [&](int64_t, int64_t, const Residue& h, const Residue& w, const Before& before) {
     const Blocks b = residue_blocks(d, h);
     if (piece < before.pieces || piece >= before.pieces + b.pieces()) return;
     const int64_t first = (h.first * d.IW + w.first) * d.IC;
-    const Epilogue own = e ? shifted(of_block(*e, before.blocks + (piece - before.pieces) / b.groups), first) : Epilogue{};
+    const Epilogue own = shifted(of_block(e, before.blocks + (piece - before.pieces) / b.groups), first);
     const Correlation g{d.N, call.operands[0], d.OH, d.OW, d.OC, h.count, w.count, 1, 1, h.origin, w.origin, h.taps,
-                        w.taps, call.shared + before.panels, d.IC, dx + first, image_x(d), d.SH * d.IW * d.IC,
-                        d.SW * d.IC, e ? &own : nullptr};
+                        w.taps, call.shared + before.panels, d.IC, image_x(d), d.SH * d.IW * d.IC, d.SW * d.IC, own};
     correlate(g, b, piece - before.pieces, call.local);
   });
 }

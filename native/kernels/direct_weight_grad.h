@@ -130,7 +130,7 @@ INLINE void pack_gradient(const float* dy, const ConvDims& d, int64_t n0, int64_
     const float* from = dy + ((n * d.OH + h0) * d.OW) * d.OC;
     for (int64_t end = q + (h1 - h0) * d.OW; q < end; ++q, from += d.OC)
       for (int64_t j = panels.begin; j < panels.end; ++j) {
-        const int64_t width = panel_width(d.OC, j * NR), channels = min(width, d.OC - j * NR);
+        const int64_t width = panel_width(d.OC, j * NR, NR), channels = min(width, d.OC - j * NR);
         float* to = packed + (j - panels.begin) * most * NR + q * width;
         if (channels == NR) {
           store(to, load(from + j * NR));
@@ -202,7 +202,7 @@ static void grad_piece(const Call& call, const ConvDims& d, const GradCut& g, in
     }
 
     for (int64_t j = panels.begin; j < panels.end; ++j) {
-      const int64_t width = panel_width(d.OC, j * NR);
+      const int64_t width = panel_width(d.OC, j * NR, NR);
       const float* panel = gradients + (j - panels.begin) * most * NR;
       for (int64_t t = 0; t < taps * d.KW; ++t) {
         if (counts[t] == 0) continue;
@@ -223,7 +223,7 @@ INLINE void direct_weight_grad_piece(const Call& call, int phase, int piece, con
   const GradCut g = grad_cut(d);
   if (phase == 0) return grad_piece(call, d, g, piece, source, dy);
   const int64_t row = piece / g.panels, c0 = piece % g.panels * NR;
-  const int64_t width = panel_width(d.OC, c0), channels = min(width, d.OC - c0);
+  const int64_t width = panel_width(d.OC, c0, NR), channels = min(width, d.OC - c0);
   for (int64_t tap = row * d.KW; tap < (row + 1) * d.KW; ++tap) {
     const float* sums = call.shared + piece % g.panels * g.panel_floats + tap * d.IC * NR;
     float* out = dw + tap * d.IC * d.OC + c0;

@@ -3,6 +3,7 @@
 // does to its source as it reads it.
 #pragma once
 #include <initializer_list>
+#include <utility>
 
 #include "elementwise.h"
 
@@ -12,24 +13,41 @@ namespace ATENTO_ISA {
 typedef double D __attribute__((vector_size(8 * L)));
 typedef double DU __attribute__((vector_size(8 * L), aligned(8), may_alias));
 
-enum class Sums {
-  none,
-  statistics,  // Σy and Σy², from which mean and variance follow
-  gradient,    // Σy and Σy·(x − mean)
-};
+// What is done to results, in this order: bits of the parameters of a convolution and of an input gradient.
+namespace forward {
+enum : int { affine = 1, residual = 2, relu = 4, statistics = 8 };
+}
+namespace input_grad {
+enum : int { residual = 1, mask = 2, norm = 4, sums = 8 };
+}
+
+struct Epilogue;
+
+// Finishes `m` pixels of a tile [m][width] whose first channel is `c0`, and stores them at target + to[i].
+using Finish = void (*)(const Epilogue& e, const float* tile, int64_t width, const int64_t* to, int64_t m, int64_t c0,
+                        int64_t channels);
 
 // Tensors are laid out as the target; vectors are indexed by its channels. Null: left out.
 struct Epilogue {
+  Finish finish;
+  float* target;
+  bool streams;                 // past the caches
+  int64_t C;
   const float *scale, *shift;   // y·scale + shift
   const float* residual;        // + residual
-  bool relu;
   const float* mask;            // 0 where mask ≤ 0
   const float *rate, *beta;     // 0 where (x − mean)·rate + beta ≤ 0
   const float *x, *mean;
-  Sums sums;
-  double* totals;               // [2][C] of the block
-  int64_t C;
+  double* totals;               // [2][C] of the block: Σy and Σy², or Σy and Σy·(x − mean)
 };
+
+constexpr int64_t kStreamed = 4 * 1024 * 1024;  // floats: a target of half a large third-level cache
+
+INLINE void set_target(Epilogue& e, float* target, int64_t floats, int64_t C) {
+  e.target = target;
+  e.C = C;
+  e.streams = kStreams && floats >= kStreamed && C % L == 0 && reinterpret_cast<uintptr_t>(target) % sizeof(V) == 0;
+}
 
 // The same for one of the blocks whose totals lie one after the other.
 INLINE Epilogue of_block(Epilogue e, int64_t block) {
@@ -39,6 +57,7 @@ INLINE Epilogue of_block(Epilogue e, int64_t block) {
 
 // The same for a target that begins `floats` later in every tensor.
 INLINE Epilogue shifted(Epilogue e, int64_t floats) {
+  e.target += floats;
   for (const float** p : {&e.residual, &e.mask, &e.x})
     if (*p) *p += floats;
   return e;
@@ -46,7 +65,7 @@ INLINE Epilogue shifted(Epilogue e, int64_t floats) {
 
 // A block's totals of channels [begin, end), before its first result.
 INLINE void clear_totals(const Epilogue& e, int64_t begin, int64_t end) {
-  if (e.sums == Sums::none) return;
+  if (!e.totals) return;
   for (int64_t c = begin; c < end; ++c) e.totals[c] = e.totals[e.C + c] = 0;
 }
 
@@ -54,6 +73,8 @@ constexpr int64_t kMostRows = 16;  // of a tile: no way of convolving has larger
 
 INLINE void put(float* p, V v) { store(p, v); }
 INLINE void put(float* p, float v) { *p = v; }
+INLINE void put_result(const Epilogue& e, int64_t at, V v) { e.streams ? stream(e.target + at, v) : store(e.target + at, v); }
+INLINE void put_result(const Epilogue& e, int64_t at, float v) { e.target[at] = v; }
 INLINE D wide(V v) { return __builtin_convertvector(v, D); }
 INLINE double wide(float v) { return v; }
 INLINE void accumulate(double* p, const D& v) { *reinterpret_cast<DU*>(p) += v; }
@@ -61,56 +82,73 @@ INLINE void accumulate(double* p, double v) { *p += v; }
 
 // One vector (or one last channel) of `m` pixels. Sums go over the pixels in float, then into doubles; squares are
 // taken from the mean of these few pixels, so that nothing cancels before it is a double.
-template <class T>
-INLINE void finish_channels(const Epilogue& e, const float* tile, int64_t width, float* target, const int64_t* to,
-                            int64_t m, int64_t c) {
+template <class T, bool gradient, int flags>
+INLINE void finish_channels(const Epilogue& e, const float* tile, int64_t width, const int64_t* to, int64_t m, int64_t c) {
+  constexpr bool affine = !gradient && (flags & forward::affine), relu = !gradient && (flags & forward::relu);
+  constexpr bool statistics = !gradient && (flags & forward::statistics);
+  constexpr bool mask = gradient && (flags & input_grad::mask), norm = gradient && (flags & input_grad::norm);
+  constexpr bool sums = gradient && (flags & input_grad::sums);
+  constexpr bool residual = flags & (gradient ? static_cast<int>(input_grad::residual) : static_cast<int>(forward::residual));
+  const auto channel = [c](const float* p, bool used) { return used ? get(p + c, T{}) : T{}; };
+  const T scale = channel(e.scale, affine), shift = channel(e.shift, affine);
+  const T mean = channel(e.mean, norm || sums), rate = channel(e.rate, norm), beta = channel(e.beta, norm);
   const T zero{};
-  T sum{}, products{}, mean{}, kept[kMostRows];
-  if (e.mean) mean = get(e.mean + c, T{});
+  T sum{}, products{}, kept[kMostRows];
   for (int64_t i = 0; i < m; ++i) {
     const int64_t at = to[i] + c;
     T y = get(tile + i * width, T{});
-    if (e.scale) y = y * get(e.scale + c, T{}) + get(e.shift + c, T{});
-    if (e.residual) y += get(e.residual + at, T{});
-    if (e.relu) y = y < zero ? zero : y;
-    if (e.mask) y = get(e.mask + at, T{}) <= zero ? zero : y;
-    if (e.x) {
+    if (affine) y = y * scale + shift;
+    if (residual) y += get(e.residual + at, T{});
+    if (relu) y = y < zero ? zero : y;
+    if (mask) y = get(e.mask + at, T{}) <= zero ? zero : y;
+    if (norm || sums) {
       const T centred = get(e.x + at, T{}) - mean;
-      if (e.rate) y = centred * get(e.rate + c, T{}) + get(e.beta + c, T{}) <= zero ? zero : y;
-      products += y * centred;
+      if (norm) y = centred * rate + beta <= zero ? zero : y;
+      if (sums) products += y * centred;
     }
-    sum += y;
-    kept[i] = y;
-    put(target + at, y);
+    if (statistics || sums) sum += y;
+    if (statistics) kept[i] = y;
+    put_result(e, at, y);
   }
-  if (e.sums == Sums::none) return;
-  if (e.sums == Sums::gradient) {
+  if (sums) {
     accumulate(e.totals + c, wide(sum));
     accumulate(e.totals + e.C + c, wide(products));
-    return;
   }
-  const T centre = sum / static_cast<float>(m);
-  T squares{};
-  for (int64_t i = 0; i < m; ++i) squares += (kept[i] - centre) * (kept[i] - centre);
-  const auto total = wide(sum);
-  accumulate(e.totals + c, total);
-  accumulate(e.totals + e.C + c, wide(squares) + total * total / static_cast<double>(m));
+  if (statistics) {
+    const T centre = sum / static_cast<float>(m);
+    T squares{};
+    for (int64_t i = 0; i < m; ++i) squares += (kept[i] - centre) * (kept[i] - centre);
+    const auto total = wide(sum);
+    accumulate(e.totals + c, total);
+    accumulate(e.totals + e.C + c, wide(squares) + total * total / static_cast<double>(m));
+  }
 }
 
-// Finishes `m` pixels of a tile [m][width] whose first channel is `c0`, and stores them at target + to[i].
-static void finish(const Epilogue& e, const float* tile, int64_t width, float* target, const int64_t* to, int64_t m,
-                   int64_t c0, int64_t channels) {
+template <bool gradient, int flags>
+static void finish_tile(const Epilogue& e, const float* tile, int64_t width, const int64_t* to, int64_t m, int64_t c0,
+                        int64_t channels) {
   int64_t c = 0;
-  for (; c + L <= channels; c += L) finish_channels<V>(e, tile + c, width, target, to, m, c0 + c);
-  for (; c < channels; ++c) finish_channels<float>(e, tile + c, width, target, to, m, c0 + c);
+  for (; c + L <= channels; c += L) finish_channels<V, gradient, flags>(e, tile + c, width, to, m, c0 + c);
+  for (; c < channels; ++c) finish_channels<float, gradient, flags>(e, tile + c, width, to, m, c0 + c);
+}
+
+template <bool gradient, int... flags>
+INLINE Finish finish_of(int which, std::integer_sequence<int, flags...>) {
+  static constexpr Finish table[] = {finish_tile<gradient, flags>...};
+  return table[which];
+}
+
+template <bool gradient>
+INLINE Finish finish_of(int flags) {
+  return finish_of<gradient>(flags & 15, std::make_integer_sequence<int, 16>{});
 }
 
 // What is read and written for these pixels arrives while their products are computed.
-INLINE void prefetch(const Epilogue& e, const float* target, const int64_t* to, int64_t m, int64_t c0) {
+INLINE void prefetch(const Epilogue& e, const int64_t* to, int64_t m, int64_t c0, int64_t width) {
   for (int64_t i = 0; i < m; ++i)
-    for (int64_t v = 0; v < NR; v += 16) {
+    for (int64_t v = 0; v < width; v += 16) {
       const int64_t at = to[i] + c0 + v;
-      __builtin_prefetch(target + at, 1);
+      if (!e.streams) __builtin_prefetch(e.target + at, 1);
       if (e.residual) __builtin_prefetch(e.residual + at);
       if (e.mask) __builtin_prefetch(e.mask + at);
       if (e.x) __builtin_prefetch(e.x + at);

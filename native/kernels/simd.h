@@ -27,6 +27,19 @@ typedef int VI __attribute__((vector_size(4 * L)));
 
 INLINE V load(const float* p) { return *reinterpret_cast<const VU*>(p); }
 INLINE void store(float* p, V v) { *reinterpret_cast<VU*>(p) = v; }
+
+// Stores that go past the caches, for what is too large to be found there again: of whole lines only, or they cost
+// more than they spare. Who made some calls `fence_streams` before others may read.
+#if defined(__x86_64__) && ATENTO_LANES == 16
+constexpr bool kStreams = true;
+INLINE void stream(float* p, V v) { __builtin_ia32_movntps512(p, v); }
+INLINE void fence_streams() { __builtin_ia32_sfence(); }
+#else
+constexpr bool kStreams = false;
+INLINE void stream(float* p, V v) { store(p, v); }
+INLINE void fence_streams() {}
+#endif
+
 INLINE V splat(float s) { return s - V{}; }
 
 // The other half of the lanes, then the other quarter, …: f of all lanes in log L steps, in every lane.
@@ -43,6 +56,9 @@ INLINE int64_t min(int64_t a, int64_t b) { return a < b ? a : b; }
 INLINE int64_t max(int64_t a, int64_t b) { return a > b ? a : b; }
 INLINE int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 INLINE int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
+
+// Width of the panel of `panel` channels that begins at channel `c`: the last has as many vectors as it needs.
+INLINE int64_t panel_width(int64_t channels, int64_t c, int64_t panel) { return min(panel, round_up(channels - c, L)); }
 
 INLINE void copy(float* __restrict to, const float* __restrict from, int64_t n) { __builtin_memcpy(to, from, 4 * n); }
 INLINE void clear(float* to, int64_t n) { __builtin_memset(to, 0, 4 * n); }

@@ -52,11 +52,11 @@ INLINE void thin_planes(const Thin& g, const float* image, const Source& source,
 }
 
 // All results of one image.
-static void thin_piece(const Call& call, int64_t image, const Thin& g, const float* source, float* target, const Epilogue* e) {
+static void thin_piece(const Call& call, int64_t image, const Thin& g, const float* source, const Epilogue& e) {
   float* planes = call.local;
   thin_planes(g, source + image * g.H * g.W * g.C, {}, planes);
-  const Epilogue own = e ? of_block(*e, image) : Epilogue{};
-  if (e) clear_totals(own, 0, g.Co);
+  const Epilogue own = of_block(e, image);
+  clear_totals(own, 0, g.Co);
   for (int64_t o = 0; o < g.Co; ++o)
     for (int64_t h = 0; h < g.GH; ++h)
       for (int64_t w = 0; w < g.GW; w += kThinRows * L) {
@@ -72,15 +72,11 @@ static void thin_piece(const Call& call, int64_t image, const Thin& g, const flo
         float row[kThinRows * L];
         for (int64_t v = 0; v < vectors; ++v) store(row + v * L, sum[v]);
         const int64_t n = min(kThinRows * L, g.GW - w), first = ((image * g.GH + h) * g.GW + w) * g.Co;
-        if (!e) {
-          for (int64_t q = 0; q < n; ++q) target[first + q * g.Co + o] = row[q];
-          continue;
-        }
         for (int64_t q = 0; q < n; q += kMostRows) {
           int64_t to[kMostRows];
           const int64_t m = min(kMostRows, n - q);
           for (int64_t k = 0; k < m; ++k) to[k] = first + (q + k) * g.Co;
-          finish(own, row + q, 1, target, to, m, o, 1);
+          own.finish(own, row + q, 1, to, m, o, 1);
         }
       }
 }

@@ -207,8 +207,8 @@ static void transform_inputs(const Tiling& g, const float* x, const Source& sour
 }
 
 // Aᵀ m A of tiles [begin, end), [36][tile][width] → channels [c, c + width) of y [N,H,W,Co]
-static void transform_outputs(const Tiling& g, const float* m, int64_t point, int64_t width, Range tiles, float* y, int64_t Co,
-                              int64_t c, const Epilogue* e) {
+static void transform_outputs(const Tiling& g, const float* m, int64_t point, int64_t width, Range tiles, int64_t Co, int64_t c,
+                              const Epilogue& e) {
   const auto channels = [&](int64_t v, int64_t n) __attribute__((always_inline)) {
     const float* from = m + v;
     for (int64_t t = tiles.begin; t < tiles.end; ++t, from += width) {
@@ -216,22 +216,16 @@ static void transform_outputs(const Tiling& g, const float* m, int64_t point, in
       const int64_t rows = min(kOut, g.H - at.h), columns = min(kOut, g.W - at.w);
       const int64_t first = ((at.n * g.H + at.h) * g.W + at.w) * Co;
       V result[kOut][kOut];
+      if (!e.streams) {
 #pragma GCC unroll 4
-      for (int i = 0; i < kOut; ++i)
+        for (int i = 0; i < kOut; ++i)
 #pragma GCC unroll 4
-        for (int j = 0; j < kOut; ++j) __builtin_prefetch(y + first + c + v + (i * g.W + j + kOut) * Co, 1);
+          for (int j = 0; j < kOut; ++j) __builtin_prefetch(e.target + first + c + v + (i * g.W + j + kOut) * Co, 1);
+      }
       both_axes<kIn, kOut>(
           [](const V(&d)[kIn], V(&r)[kOut]) { output_transform(d, r); },
           [&](int i, int j) { return load(from + (i * kIn + j) * point); },
           [&](int i, int j, V value) { result[i][j] = value; });
-      if (!e) {
-#pragma GCC unroll 4
-        for (int i = 0; i < kOut; ++i)
-#pragma GCC unroll 4
-          for (int j = 0; j < kOut; ++j)
-            if (i < rows && j < columns) store_some(y + first + c + v + (i * g.W + j) * Co, result[i][j], n);
-        continue;
-      }
       float pixels[kOut * kOut * L];
       int64_t to[kOut * kOut], count = 0;
       for (int64_t i = 0; i < rows; ++i)
@@ -239,7 +233,7 @@ static void transform_outputs(const Tiling& g, const float* m, int64_t point, in
           store(pixels + count * L, result[i][j]);
           to[count] = first + (i * g.W + j) * Co;
         }
-      finish(*e, pixels, L, y, to, count, c + v, n);
+      e.finish(e, pixels, L, to, count, c + v, n);
     }
   };
   for (int64_t v = 0; v < width && c + v < Co; v += L) c + v + L <= Co ? channels(v, L) : channels(v, Co - c - v);
@@ -328,9 +322,9 @@ INLINE Way winograd_way(const Tiling& g, int64_t C, int64_t Co) {
   return {v, m + cut.u_panel, cut.blocks, ceil_div(g.tiles(), kSharedTiles), cut.blocks * cut.panels};
 }
 
-// One piece of a phase; `e` may be null, its totals are those of the first block of tiles.
+// One piece of a phase; the totals of `e` are those of the first block of tiles.
 static void winograd_piece(const Call& call, int phase, int piece, const Tiling& g, const float* x, const Weights& weights,
-                           float* y, const Epilogue* e) {
+                           const Epilogue& e) {
   const WinogradCut cut = winograd_cut(g, weights.C, weights.Co);
   const int64_t C = weights.C, Co = weights.Co;
   float* m = call.local;
@@ -338,7 +332,7 @@ static void winograd_piece(const Call& call, int phase, int piece, const Tiling&
   if (phase == 0) {
     if (cut.share_weights) {
       const int64_t c = static_cast<int64_t>(piece) * NR;
-      return transform_weights(weights, {0, C}, c, panel_width(Co, c), call.shared + piece * cut.u_panel, cut.u_point);
+      return transform_weights(weights, {0, C}, c, panel_width(Co, c, NR), call.shared + piece * cut.u_panel, cut.u_point);
     }
     const Range tiles{piece * kSharedTiles, min(g.tiles(), (piece + 1) * kSharedTiles)};
     return transform_inputs(g, x, {}, C, tiles, call.shared + tiles.begin * cut.v_row, cut.v_row, cut.v_point);
@@ -347,12 +341,12 @@ static void winograd_piece(const Call& call, int phase, int piece, const Tiling&
   const Range tiles{block * cut.block, min(g.tiles(), (block + 1) * cut.block)};
   const int64_t count = tiles.end - tiles.begin;
   const Range panels = cut.share_weights ? Range{0, cut.panels} : Range{piece / cut.blocks, piece / cut.blocks + 1};
-  const Epilogue own = e ? of_block(*e, block) : Epilogue{};
-  if (e) clear_totals(own, panels.begin * NR, min(Co, panels.end * NR));
+  const Epilogue own = of_block(e, block);
+  clear_totals(own, panels.begin * NR, min(Co, panels.end * NR));
   const float* v = cut.share_weights ? local : call.shared + tiles.begin * cut.v_row;
   if (cut.share_weights) transform_inputs(g, x, {}, C, tiles, local, cut.v_row, cut.v_point);
   for (int64_t j = panels.begin; j < panels.end; ++j) {
-    const int64_t c = j * NR, width = panel_width(Co, c);
+    const int64_t c = j * NR, width = panel_width(Co, c, NR);
     for (int64_t k = 0; k < C; k += cut.depth) {
       const int64_t depth = min(cut.depth, C - k);
       const float* u = cut.share_weights ? call.shared + j * cut.u_panel : local;
@@ -360,7 +354,7 @@ static void winograd_piece(const Call& call, int phase, int piece, const Tiling&
       for (int64_t p = 0; p < kPoints; ++p)
         multiply<false>(count, depth, v + p * cut.v_point + k, cut.v_row, u + p * cut.u_point, width, m + p * cut.m_point, k > 0);
     }
-    transform_outputs(g, m, cut.m_point, width, tiles, y, Co, c, e ? &own : nullptr);
+    transform_outputs(g, m, cut.m_point, width, tiles, Co, c, own);
   }
 }
 

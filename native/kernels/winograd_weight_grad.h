@@ -83,7 +83,7 @@ static void transform_gradients(const Tiling& g, const float* dy, int64_t OC, Ra
           [&](int i, int j, V v) { store(out + (i * kIn + j) * point, v); });
     };
     for (int64_t c = 0; c < OC; c += L) {
-      const int64_t first = c / NR * NR, width = panel_width(OC, first);
+      const int64_t first = c / NR * NR, width = panel_width(OC, first, NR);
       float* out = to + c / NR * panel + (t - origin) * width + c - first;
       c + L <= OC ? channels(out, c, L) : channels(out, c, OC - c);
     }
@@ -128,7 +128,7 @@ static void winograd_weight_grad_piece(const Call& call, int phase, int piece, c
     transform_gradients(g, dy, d.OC, tiles, first, e, cut.e_panel, cut.e_point);
   };
   const auto add_products = [&](int64_t tiles, int64_t row, int64_t panel, float* out, bool add) {
-    const int64_t c = panel * NR, width = panel_width(d.OC, c), k = row * kSumRows, rows = min(kSumRows, d.IC - k);
+    const int64_t c = panel * NR, width = panel_width(d.OC, c, NR), k = row * kSumRows, rows = min(kSumRows, d.IC - k);
     for (int64_t q = 0; q < kPoints; ++q)
       multiply<true>(rows, tiles, v + q * cut.v_point + k, cut.v_row, e + panel * cut.e_panel + q * cut.e_point, width,
                      sums + q * cut.s_point, false);
