@@ -14,11 +14,17 @@ export function mapLayers({ logits, nn }: Pick<BuiltModel, "logits" | "nn">): Ma
 const pixelsOf = ({ shape: [, , h, w] }: Tensor) => h * w;
 const isOutermost = (name: string) => !name.includes(".");
 
-/** Layers worth naming to people: whole stages where there are such, else all, the deepest first. */
+/** Names of layers that are made of others. Graphs of single layers have none, however they are called. */
+function stagesOf(layers: ReadonlyMap<string, Tensor>): ReadonlySet<string> {
+  const inner = [...layers.keys()].filter((name) => !isOutermost(name));
+  return new Set(inner.map((name) => name.split(".")[0]).filter((name) => layers.has(name)));
+}
+
+/** Layers worth naming to people: the outermost ones where there are stages, else all, the deepest first. */
 function worthNaming(layers: ReadonlyMap<string, Tensor>): (readonly [string, Tensor])[] {
   const useful = [...layers].filter(([, x]) => pixelsOf(x) > 1).reverse();
-  const stages = useful.filter(([name]) => isOutermost(name));
-  return stages.length > 0 ? stages : useful;
+  const stages = stagesOf(layers);
+  return useful.some(([name]) => stages.has(name)) ? useful.filter(([name]) => isOutermost(name)) : useful;
 }
 
 /** A network that keeps no two pixels apart. */
@@ -54,13 +60,14 @@ export function defaultLayer(layers: ReadonlyMap<string, Tensor>): string {
   throw new NoMaps("this model has no layer with more than one pixel: there is nothing to draw a map of");
 }
 
-/** The last stage where it is passed over because it has one pixel; global pooling behind it is none. */
+/** The last stage where it is passed over because it has one pixel. */
 export function passedOver(layers: ReadonlyMap<string, Tensor>, taken: string): string | undefined {
   const names = [...layers.keys()];
+  const stages = stagesOf(layers);
   return names
     .slice(names.indexOf(taken) + 1)
-    .filter(isOutermost)
-    .at(-2);
+    .filter((name) => stages.has(name))
+    .at(-1);
 }
 
 /** @throws UserError with the nearest name and layers that work. */

@@ -1,11 +1,9 @@
 import { Command, Option } from "commander";
 import type { Dataset } from "../data/dataset.ts";
-import { formatOf, loadModel } from "../exchange/formats.ts";
 import { grouped, percent } from "../report/numbers.ts";
 import { type Column, textTable } from "../report/text-table.ts";
-import { UserError } from "../tensor/errors.ts";
 import { evaluateRun } from "../train/evaluate-run.ts";
-import { modelFile, type Trained } from "../train/trained.ts";
+import type { Trained } from "../train/trained.ts";
 import type { Evaluation } from "../train/types.ts";
 import {
   answer,
@@ -17,7 +15,7 @@ import {
   withExample,
   withShared,
 } from "./common.ts";
-import { type GivenOptions, givenBy, withGiven } from "./given.ts";
+import { type GivenOptions, loadGiven, tellAssumed, withGiven } from "./given.ts";
 import { interruptible } from "./interrupt.ts";
 import { dataFor, ownData } from "./trained-data.ts";
 
@@ -26,11 +24,6 @@ const named = (trained: Trained, { classes }: Dataset): Trained =>
   trained.assumed?.includes("classes") && classes.length === trained.classes.length
     ? { ...trained, classes }
     : trained;
-
-const assumptions = {
-  classes: "class names: those of the data, in their order",
-  normalization: "normalisation: pixels divided by 255 (give --mean and --std if it was another)",
-};
 
 interface Options extends SharedOptions, GivenOptions {
   readonly part: "test" | "validation" | "train";
@@ -55,17 +48,11 @@ export function evalCommand(): Command {
     "atento eval keras.h5 --data cifar10 --mean 0.473 --std 0.252",
   );
   return command.action(async (path: string, options: Options) => {
-    const given = givenBy(options);
-    if (Object.keys(given).length > 0 && !formatOf(await modelFile(path)).silent) {
-      throw new UserError(
-        `${path}: says its own normalisation and size: --mean, --std and --image are for .h5`,
-      );
-    }
-    const trained = await loadModel(path, given);
+    const trained = await loadGiven(path, options);
     const source = options.data === undefined ? ownData(path, trained) : dataFor(trained.image, options.data);
     const show = display();
     const { assumed = [] } = trained;
-    for (const what of assumed) show.line(`${path}: assumed ${assumptions[what]}`);
+    tellAssumed(show, path, trained, "those of the data, in their order");
     const engine = engineFor(options, show);
     const { part, batch } = options;
     const { dataset, evaluation } = await interruptible(show, async (signal) => {

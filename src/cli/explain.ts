@@ -6,7 +6,6 @@ import { classOf, findMethod } from "../cam/explain.ts";
 import { datasetPlace, type InputImage, imageOfDataset, readPhotograph } from "../cam/images.ts";
 import { methods } from "../cam/methods/registry.ts";
 import type { Dataset } from "../data/dataset.ts";
-import { loadModel } from "../exchange/formats.ts";
 import { parseJson } from "../files/json.ts";
 import { counted } from "../report/numbers.ts";
 import { trainedRuns } from "../study/folder.ts";
@@ -28,10 +27,11 @@ import {
 } from "./common.ts";
 import type { Display } from "./display.ts";
 import { explainNetworks, type Network } from "./explain-files.ts";
+import { type GivenOptions, loadGiven, tellAssumed, withGiven } from "./given.ts";
 import { interruptible } from "./interrupt.ts";
 import { dataFor, ownData } from "./trained-data.ts";
 
-interface Options extends Omit<SharedOptions, "seed"> {
+interface Options extends Omit<SharedOptions, "seed">, GivenOptions {
   readonly method: readonly string[];
   readonly layer?: readonly string[];
   readonly class?: string;
@@ -47,7 +47,7 @@ interface Options extends Omit<SharedOptions, "seed"> {
 export function explainCommand(): Command {
   const command = withShared(new Command("explain"), "threads")
     .description("heatmaps: where networks look, side by side, as pictures and numbers, and their gates")
-    .argument("<run>", "a run's folder, a model.safetensors, or a study's folder: all its variants")
+    .argument("<run>", "a run's folder, a model's file, or a study's folder: all its variants")
     .argument(
       "[images...]",
       "paths, or cifar10:test/17, shapes:test/5, folder:PATH:test/3 (default: one a class)",
@@ -73,16 +73,18 @@ export function explainCommand(): Command {
     .option("--noise <share>", "of smooth-grad: σ over the image's range", decimal)
     .option("--seed <n>", "of a study's runs (default: the lowest)", whole)
     .option("--out <dir>", "folder for the pictures and numbers", "heatmaps");
+  withGiven(command, ", for a .h5 that takes any");
   withExample(
     command,
     "atento explain runs/quick",
     "atento explain runs/quick/se/seed-1 photo.jpg shapes:test/5 --method grad-cam,layer-cam",
+    "atento explain keras.h5 photo.jpg --mean 0.473 --std 0.252",
   );
   return command.action(async (path: string, places: readonly string[], options: Options) => {
     const show = display();
     const wanted = options.method.includes("all") ? [...methods.keys()] : options.method;
     const asked = wanted.map((name) => ({ method: findMethod(name), options: methodOptions(name, options) }));
-    const networks = await networksOf(path, options.seed);
+    const networks = await networksOf(path, options, show);
     const [{ trained }] = networks;
     const target = {
       class: classOf(options.class, trained.classes),
@@ -137,13 +139,15 @@ function methodOptions(name: string, { samples, noise }: Options) {
 }
 
 /** The networks of a study's variants with one seed, or one run. @throws UserError when nothing is trained. */
-async function networksOf(path: string, seed: number | undefined): Promise<Network[]> {
+async function networksOf(path: string, options: Options, show: Display): Promise<Network[]> {
+  const { seed } = options;
   const isStudy = await stat(join(path, "study.json")).then(
     () => true,
     () => false,
   );
   if (!isStudy) {
-    const trained = await loadModel(path);
+    const trained = await loadGiven(path, options);
+    tellAssumed(show, path, trained, "their numbers");
     return [{ name: trained.variant || basename(path), trained }];
   }
   const runs = (await trainedRuns(path)).filter(({ file }) => file.status === "done");
@@ -162,7 +166,7 @@ async function networksOf(path: string, seed: number | undefined): Promise<Netwo
   return Promise.all(
     found.map(async ({ folder, file }) => ({
       name: file.settings.variant,
-      trained: await loadModel(folder),
+      trained: await loadGiven(folder, options),
     })),
   );
 }

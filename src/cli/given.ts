@@ -1,7 +1,10 @@
 import { type Command, InvalidArgumentError } from "commander";
 import type { Normalization } from "../data/dataset.ts";
 import type { Given } from "../exchange/format.ts";
+import { formatOf, loadModel } from "../exchange/formats.ts";
 import { UserError } from "../tensor/errors.ts";
+import { modelFile, type Trained } from "../train/trained.ts";
+import type { Display } from "./display.ts";
 import { imageSize } from "./model-options.ts";
 
 /** What a command line says of a model file that does not say it itself. */
@@ -37,4 +40,24 @@ export function givenBy({ image, mean, std }: GivenOptions): Given {
   if (!mean !== !std) throw new UserError("--mean and --std go together");
   if (std?.some((value) => value <= 0)) throw new UserError(`--std ${std.join(",")}: must be above 0`);
   return { ...(image && { image }), ...(mean && std && { normalization: { mean, std } }) };
+}
+
+/** A run's or a file's model with what is given of it. @throws UserError as loadModel, and where the file says it itself. */
+export async function loadGiven(path: string, options: GivenOptions): Promise<Trained> {
+  const given = givenBy(options);
+  if (Object.keys(given).length > 0 && !formatOf(await modelFile(path)).silent) {
+    throw new UserError(
+      `${path}: says its own normalisation and size: --mean, --std and --image are for .h5`,
+    );
+  }
+  return loadModel(path, given);
+}
+
+/** Says what the file left open. */
+export function tellAssumed(show: Display, path: string, { assumed = [] }: Trained, classes: string): void {
+  const texts = {
+    classes: `class names: ${classes}`,
+    normalization: "normalisation: pixels divided by 255 (give --mean and --std if it was another)",
+  };
+  for (const what of assumed) show.line(`${path}: assumed ${texts[what]}`);
 }

@@ -68,6 +68,20 @@ describe("atento export and import", () => {
     expect(await evaluated("again.safetensors")).toEqual(own);
   });
 
+  it("are explained by the same maps whatever the file", async () => {
+    const looked = async (path: string) => {
+      const { stdout } = await run(`explain ${path} shapes:test/5 --out looked --json`);
+      const [image] = JSON.parse(stdout).images;
+      const [own] = Object.values(image.variants) as { probability: number; maps: object }[];
+      return own;
+    };
+    const own = await looked(SE);
+    expect(own.probability).toBeGreaterThan(0);
+    for (const name of ["model.h5", "model.onnx"]) expect(await looked(`taken/${name}`)).toEqual(own);
+    const { stderr, code } = await run(`explain ${SE} shapes:test/5 --mean 0.5 --std 0.25`);
+    expect([code, stderr]).toEqual([2, expect.stringContaining("says its own normalisation and size")]);
+  });
+
   it("take a state dict, which knows no data, and make it a model of ours", async () => {
     const { tensors } = readSafetensors(bytes(`${SE}/model.safetensors`));
     const floats = [...tensors].filter(([, { dtype }]) => dtype === "F32");

@@ -3,6 +3,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, test } from "vitest";
+import { Explainer } from "../../../src/cam/explainer.ts";
+import { clipped } from "../../../src/cam/map.ts";
+import { methods } from "../../../src/cam/methods/registry.ts";
 import { createEngine } from "../../../src/engine/create.ts";
 import { readKeras, readKerasWeights } from "../../../src/exchange/keras/read.ts";
 import { writeKeras } from "../../../src/exchange/keras/write.ts";
@@ -40,6 +43,32 @@ describe.skipIf(golden.absence)("files that Keras wrote", () => {
       expect(largestDifference(probabilitiesOf(logits, 10), expectedOf(name))).toBeLessThan(1e-5);
       expect(trained.assumed).toEqual(["classes", "normalization"]);
       expect(isLayerGraph(trained.model)).toBe(true);
+    },
+  );
+
+  test.each(["plain.keras2", "se.keras3", "cbam.keras2", "cbam.keras3"])(
+    "%s.h5 is explained by the maps of pytorch-grad-cam",
+    async (file) => {
+      const [name] = file.split(".");
+      const trained = await readKeras(`${golden.path}/keras/${file}.h5`);
+      const explainer = new Explainer(trained, engine);
+      try {
+        const images = tensorsOf(`${name}/batch.safetensors`)("images");
+        const asked = ["grad-cam", "layer-cam"].map((method) => ({ method: methods.get(method)! }));
+        const { count, maps } = await explainer.maps({ images, methods: asked });
+        for (const { method, values } of maps) {
+          const expected = tensorsOf(`${name}/expect.safetensors`)(`cam.${method.name.replace("-", "")}`);
+          expect(values).toHaveLength(expected.length);
+          const size = values.length / count;
+          const shown = Array.from({ length: count }, (_, k) => [
+            ...clipped(values.slice(k * size, (k + 1) * size)),
+          ]).flat();
+          expect(Math.max(...expected)).toBeGreaterThan(0.9);
+          expect(largestDifference(shown, expected), method.name).toBeLessThan(1e-4);
+        }
+      } finally {
+        explainer.close();
+      }
     },
   );
 
