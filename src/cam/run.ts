@@ -5,12 +5,14 @@ import type { Dataset } from "../data/dataset.ts";
 import type { Engine } from "../engine/engine.ts";
 import { makeFolder, removeUnfinished, writeDurably } from "../files/durable.ts";
 import { parseJson } from "../files/json.ts";
+import { shorten } from "../files/shorten.ts";
 import {
   type NewTensor,
   readSafetensors,
   type StoredTensor,
   writeSafetensors,
 } from "../formats/safetensors.ts";
+import { UserError } from "../tensor/errors.ts";
 import { isMissing, runPaths } from "../train/run-data.ts";
 import { loadTrained } from "../train/trained.ts";
 import { Explainer } from "./explainer.ts";
@@ -53,7 +55,7 @@ export async function explainRun(request: ExplainRunRequest): Promise<RunScores>
   const paths = camPaths(folder);
   await makeFolder(paths.folder);
   await removeUnfinished(paths.folder);
-  const known = await readRunScores(folder);
+  const known = await readRunScores(folder).catch(() => undefined);
   const asked = { sample: sample.join(" "), model, methods: STUDY_METHODS.join(" ") };
   if (known && (await describedAs(paths.maps, asked))) return known;
 
@@ -116,14 +118,23 @@ export async function writeSampleImages(studyFolder: string, dataset: Dataset): 
   await writeDurably(paths.images, writeSafetensors(tensors, asked));
 }
 
-/** cam/scores.json of a run; undefined when there is none that can be read. */
+/** cam/scores.json of a run; undefined when there is none. @throws UserError when it is none. */
 export async function readRunScores(folder: string): Promise<RunScores | undefined> {
-  const text = await readFile(camPaths(folder).scores, "utf8").catch((error: NodeJS.ErrnoException) => {
-    if (isMissing(error)) return "";
-    throw error;
+  const path = camPaths(folder).scores;
+  const text = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
+    if (isMissing(error)) return undefined;
+    throw new UserError(`${path}: cannot be read (${error.message})`);
   });
-  const parsed = scoresSchema.safeParse(parseJson(text));
-  return parsed.success ? parsed.data : undefined;
+  if (text === undefined) return undefined;
+  const value = parseJson(text);
+  const parsed = scoresSchema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const { path: place, message } = parsed.error.issues[0];
+  const problem =
+    value === undefined ? "it is no JSON" : shorten(`${place.join(".") || "the file"}: ${message}`);
+  throw new UserError(
+    `${path}: holds no figures of heatmaps (${problem}): remove it, then compute them anew`,
+  );
 }
 
 /** Tensors of a file of maps or images; undefined when there is none. @throws DamagedFile. */

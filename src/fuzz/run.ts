@@ -1,7 +1,7 @@
 import { Random } from "../random/random.ts";
 import { UserError } from "../tensor/errors.ts";
 import { mutate } from "./mutate.ts";
-import type { Target } from "./targets.ts";
+import type { Target } from "./target.ts";
 
 export interface Tally {
   readonly target: string;

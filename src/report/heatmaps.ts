@@ -1,65 +1,14 @@
-import { readFile, stat } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import sharp from "sharp";
-import { z } from "zod";
+import type { MethodScores } from "../cam/record.ts";
 import { camPaths } from "../cam/run.ts";
-import { parseJson } from "../files/json.ts";
 import { shorten } from "../files/shorten.ts";
 import { valuesOf } from "../formats/safetensors.ts";
 import { SafetensorsFile } from "../formats/sealed.ts";
 import { UserError } from "../tensor/errors.ts";
-import { isMissing } from "../train/run-data.ts";
 import type { GateLayer, HeatmapImage, HeatmapMethod, HeatmapRun, HeatmapsPage, Score } from "./page/data.ts";
 import { SCORES } from "./page/data.ts";
 import type { RunRecord } from "./study-record.ts";
-
-const perImage = z.array(z.number().nullable());
-
-/** <run>/cam/scores.json. */
-const scoresSchema = z.object({
-  layer: z.string(),
-  images: z.array(
-    z.object({
-      index: z.int().min(0),
-      label: z.int().min(0),
-      predicted: z.int().min(0),
-      probability: z.number(),
-    }),
-  ),
-  methods: z.record(z.string(), z.record(z.string(), perImage)),
-});
-
-type Scores = z.output<typeof scoresSchema>;
-
-/** scores.json of a run; undefined when there is none. @throws UserError when it is none. */
-export async function readScores(runFolder: string): Promise<Scores | undefined> {
-  const path = camPaths(runFolder).scores;
-  const text = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
-    if (isMissing(error)) return undefined;
-    throw new UserError(`${path}: cannot be read (${error.message})`);
-  });
-  if (text === undefined) return undefined;
-  const value = parseJson(text);
-  const parsed = scoresSchema.safeParse(value);
-  if (!parsed.success) {
-    const { path: place, message } = parsed.error.issues[0];
-    const problem =
-      value === undefined ? "it is no JSON" : shorten(`${place.join(".") || "the file"}: ${message}`);
-    throw new UserError(
-      `${path}: holds no figures of heatmaps (${problem}): remove it, then compute them anew`,
-    );
-  }
-  const { images, methods } = parsed.data;
-  for (const [method, scores] of Object.entries(methods)) {
-    for (const [score, values] of Object.entries(scores)) {
-      if (values.length !== images.length) {
-        throw new UserError(
-          `${path}: ${shorten(`${method}.${score}`)} has ${values.length} values for ${images.length} images: remove it, then compute them anew`,
-        );
-      }
-    }
-  }
-  return parsed.data;
-}
 
 /** Maps of one page, in bytes; those of further seeds are left out. */
 const MOST_MAP_BYTES = 6e6;
@@ -72,11 +21,7 @@ export async function heatmapsOf(
   runs: readonly RunRecord[],
   classes: number,
 ): Promise<HeatmapsPage | undefined> {
-  const scored: { run: RunRecord; scores: Scores }[] = [];
-  for (const run of runs) {
-    const scores = run.file.status === "done" ? await readScores(run.folder) : undefined;
-    if (scores) scored.push({ run, scores });
-  }
+  const scored = runs.flatMap((run) => (run.explained ? [{ run, scores: run.explained }] : []));
   const path = camPaths(studyFolder).images;
   if (scored.length === 0 || !(await stat(path).catch(() => undefined))) return undefined;
   const [{ scores: first }] = scored;
@@ -120,16 +65,9 @@ interface Bytes {
   readonly values: Uint8Array;
 }
 
-function methodOf(
-  name: string,
-  scores: Readonly<Record<string, readonly (number | null)[]>>,
-  map: Bytes | undefined,
-  fits: boolean,
-): HeatmapMethod {
+function methodOf(name: string, scores: MethodScores, map: Bytes | undefined, fits: boolean): HeatmapMethod {
   const known = (Object.keys(SCORES) as Score[]).flatMap((score) =>
-    scores[score]
-      ? [[score, scores[score].map((value) => (value === null ? null : rounded(value)))] as const]
-      : [],
+    scores[score] ? [[score, scores[score].map(rounded)] as const] : [],
   );
   const [, height = 1, width = 1] = map?.shape ?? [];
   return {

@@ -1,6 +1,7 @@
 import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
+import type { RunScores } from "../cam/record.ts";
 import { readRunScores } from "../cam/run.ts";
 import { parseJson } from "../files/json.ts";
 import { shorten } from "../files/shorten.ts";
@@ -28,6 +29,8 @@ export interface RunRecord extends TrainedRun {
   readonly epochs: readonly EpochRecord[];
   readonly timings: readonly EpochTiming[];
   readonly test?: Evaluation;
+  /** What its heatmaps are worth, once they are computed. */
+  readonly explained?: RunScores;
 }
 
 const studyFileSchema: z.ZodType<StudyFile> = z.object({
@@ -80,17 +83,20 @@ export async function readStudy(folder: string): Promise<StudyRecord> {
         ...run,
         epochs: await readMetrics(run.folder),
         timings: await readTimings(run.folder),
-        test: run.file.status === "done" ? await readTest(run.folder) : undefined,
+        ...(run.file.status === "done" && {
+          test: await readTest(run.folder),
+          explained: await readRunScores(run.folder),
+        }),
       }),
     ),
   );
   const order = ({ file: { settings } }: RunRecord) => variants.indexOf(settings.variant);
   runs.sort((a, b) => a.file.settings.seed - b.file.settings.seed || order(a) - order(b));
   const finished: FinishedRun[] = [];
-  for (const { folder, file, epochs, test } of runs) {
+  for (const { file, epochs, test, explained } of runs) {
     const { settings, figures, status } = file;
     if (status !== "done" || !figures) continue;
-    finished.push({ settings, figures, epochs, test, explained: await readRunScores(folder) });
+    finished.push({ settings, figures, epochs, test, explained });
   }
   const results =
     finished.length > 0

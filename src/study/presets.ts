@@ -49,7 +49,8 @@ async function readText(path: string): Promise<string> {
     }
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
-    if (code === "ENOENT") throw new UserError(`${path}: no such study file`);
+    if (code === "ENOENT")
+      throw new UserError(`${path}: no such study file; by name there are ${presetNames().join(", ")}`);
     throw new UserError(`${path}: the study file cannot be read (${message})`);
   }
 }

@@ -169,7 +169,10 @@ function inFile<T>(file: string, build: () => T): T {
 /** The model file of a run's folder, or the file itself. @throws UserError when there is none. */
 export async function modelFile(path: string): Promise<string> {
   const entry = await stat(path).catch((error: NodeJS.ErrnoException) => {
-    if (isMissing(error)) throw new UserError(`${path}: there is no such run or model file`);
+    if (isMissing(error))
+      throw new UserError(
+        `${path}: there is no such run or model file: expected a folder such as runs/quick/se/seed-1, or a file`,
+      );
     throw new UserError(`${path}: cannot be read (${error.message})`);
   });
   if (!entry.isDirectory()) return path;

@@ -108,8 +108,8 @@ export interface HeatmapMethod {
   readonly leftOut?: boolean;
   readonly height: number;
   readonly width: number;
-  /** An image each, `null` where there is none. */
-  readonly scores: Partial<Readonly<Record<Score, readonly (number | null)[]>>>;
+  /** An image each. */
+  readonly scores: Partial<Readonly<Record<Score, readonly number[]>>>;
 }
 
 export interface GateLayer {

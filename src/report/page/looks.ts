@@ -11,8 +11,7 @@ export function meanScore(
   const values = runs
     .filter((run) => run.variant === variant)
     .flatMap(({ methods }) => methods.filter(({ name }) => name === method))
-    .flatMap(({ scores }) => scores[score] ?? [])
-    .filter((value): value is number => value !== null);
+    .flatMap(({ scores }) => scores[score] ?? []);
   return values.length > 0 ? values.reduce((sum, x) => sum + x, 0) / values.length : undefined;
 }
 

@@ -91,7 +91,7 @@ describe("loadTrained", () => {
   });
 
   const refused: [string, () => string, RegExp][] = [
-    ["no file", () => join(folder, "none"), /none: there is no such run or model file$/],
+    ["no file", () => join(folder, "none"), /none: there is no such run or model file: expected/],
     ["an empty folder", () => temporaryFolder(), /holds no run: expected a folder with run.json/],
     [
       "a run that is not finished",

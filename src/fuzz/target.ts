@@ -1,0 +1,8 @@
+/** A reader of files that anybody may have written. */
+export interface Target {
+  readonly name: string;
+  /** Files as they should be, to begin from. */
+  readonly seeds: readonly Buffer[];
+  /** Reads such a file. @throws UserError where it is not as it should be. */
+  read(bytes: Buffer): Promise<unknown>;
+}
