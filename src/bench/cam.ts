@@ -86,12 +86,13 @@ export async function measureCam(workload: CamWorkload, python: string | undefin
       method,
       options: "samples" in method.options ? { samples: COPIES } : {},
     }));
-  for (const one of asked)
-    runs.set(one.method.name, () => explainer.maps({ images: pixels, methods: [one] }));
-  const imagesOf = (name: string) => {
-    if (name === COMPARED) return count;
-    return "samples" in (methods.get(name)?.options ?? {}) ? FEW * COPIES : FEW;
-  };
+  const imagesOf = (name: string) => (name === COMPARED ? count : FEW);
+  for (const one of asked) {
+    const own = pixels.subarray(0, imagesOf(one.method.name) * size);
+    runs.set(one.method.name, () => explainer.maps({ images: own, methods: [one] }));
+  }
+  const passesOf = (name: string) =>
+    imagesOf(name) * ("samples" in (methods.get(name)?.options ?? {}) ? COPIES : 1);
   const speeds = new Map<string, number[]>();
   const opponents: Record<string, number[]> = {};
   const failures: Record<string, string> = {};
@@ -106,7 +107,7 @@ export async function measureCam(workload: CamWorkload, python: string | undefin
     for (const [name, run] of runs) {
       const start = performance.now();
       await run();
-      const speed = (1000 * imagesOf(name)) / (performance.now() - start);
+      const speed = (1000 * passesOf(name)) / (performance.now() - start);
       speeds.set(name, [...(speeds.get(name) ?? []), speed]);
     }
     for (const mode of python === undefined ? [] : ["", "channels_last"]) {
