@@ -72,16 +72,21 @@ export async function explain(
   if (given.bytes.length !== 3 * H * W) {
     throw new UserError(`the image has ${given.bytes.length} bytes, the network takes ${H}×${W}×3`);
   }
+  if (given.mask && given.mask.length !== H * W) {
+    throw new UserError(`the mask has ${given.mask.length} values, the network takes ${H}×${W}`);
+  }
+  if (Array.isArray(layer) && layer.length === 0) throw new UserError("layer: none is named");
   const images = normalized(given.bytes, H * W, model.normalization);
   const explainer = new Explainer(model, engine);
   try {
     const target = targetOf(options, model.classes);
-    const predicted = target ?? (await predictedClass(explainer, images));
+    const against = classOf(options.against, model.classes);
+    const predicted = target ?? predictedAgainst((await predictedClass(explainer, images)).class, against);
     const computed = await explainer.maps({
       images,
       methods: [{ method, options: options.options }],
       layers: layer === undefined ? undefined : [layer].flat(),
-      targets: [{ ...predicted, against: classOf(options.against, model.classes) }],
+      targets: [predicted],
     });
     const map = mean(computed.maps.map(({ values, height, width }) => finished(values, height, width, H, W)));
     const probabilities = Array.from({ length: explainer.classes }, (_, k) => softmax(computed.logits, k));
@@ -134,6 +139,9 @@ export function targetOf(
 /** The number of a class given by name or number. @throws UserError with the nearest name. */
 export function classOf(given: string | number | undefined, classes: readonly string[]): number | undefined {
   if (given === undefined) return undefined;
+  if (typeof given === "number" && Number.isInteger(given) && given >= 0 && given < classes.length) {
+    return given;
+  }
   const byName = classes.indexOf(String(given));
   if (byName >= 0) return byName;
   const index = Number(given);
@@ -141,6 +149,10 @@ export function classOf(given: string | number | undefined, classes: readonly st
     return index;
   throw unknownName("class", String(given), classes);
 }
+
+/** The predicted class, held against another unless it is that one itself. */
+export const predictedAgainst = (predicted: number, against: number | undefined): ClassTarget =>
+  against === undefined || against === predicted ? { class: predicted } : { class: predicted, against };
 
 async function predictedClass(explainer: Explainer, image: Float32Array): Promise<ClassTarget> {
   const logits = await explainer.logits(1, (_, into) => into.set(image));

@@ -104,6 +104,7 @@ export class Explainer extends OpenNetwork {
       if (Number.isInteger(index) && index >= 0 && index < this.classes) continue;
       throw new UserError(`class ${index}: the model has classes 0 to ${this.classes - 1}`);
     }
+    if (against === own) throw new UserError(`class ${own} is held against itself: name another`);
   }
 
   #plan(methods: MapsRequest["methods"], names: readonly string[]): Member[] {

@@ -25,7 +25,7 @@ export async function gatesOf(
   const outputs = await explainer.outputs(images, names, signal);
   return [...outputs].map(([layer, { shape, values }]) => {
     const [, channels, height, width] = shape;
-    const spatial = channels === 1 && height * width > 1;
+    const spatial = /(^|\.)spatial\.gate$/.test(layer);
     return {
       ...{ layer, stage: layer.split(".")[0], values },
       kind: spatial ? ("spatial" as const) : ("channel" as const),
@@ -51,10 +51,20 @@ export interface GateSummary {
   readonly kind: Gate["kind"];
   readonly modules: number;
   readonly mean: number;
-  /** Over channels or pixels, of the values averaged over the images: how much a module chooses. */
+  /** Over a module's channels or pixels, of the values averaged over the images: how much modules choose. */
   readonly deviation: number;
   readonly lowest: number;
   readonly highest: number;
+}
+
+const meanOf = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / values.length;
+
+/** The gates of the k-th of `count` images alone. */
+export function gatesOfImage(gates: readonly Gate[], k: number, count: number): Gate[] {
+  return gates.map((gate) => {
+    const size = gate.values.length / count;
+    return { ...gate, values: gate.values.slice(k * size, (k + 1) * size) };
+  });
 }
 
 /** Gates stage by stage, averaged over the images. */
@@ -65,13 +75,19 @@ export function summarizeGates(gates: readonly Gate[]): GateSummary[] {
     groups.set(key, [...(groups.get(key) ?? []), gate]);
   }
   return [...groups.values()].map((members) => {
-    const values = members.flatMap((gate) => {
+    const modules = members.map((gate) => {
       const size = gate.shape.reduce((a, b) => a * b, 1);
       const images = gate.values.length / size;
       return [...meanByClass(gate, new Array<number>(images).fill(0), 1)];
     });
-    const mean = values.reduce((a, b) => a + b, 0) / values.length;
-    const variance = values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / values.length;
+    const values = modules.flat();
+    const mean = meanOf(values);
+    const variance = meanOf(
+      modules.flatMap((own) => {
+        const centre = meanOf(own);
+        return own.map((value) => (value - centre) ** 2);
+      }),
+    );
     return {
       ...{ stage: members[0].stage, kind: members[0].kind, modules: members.length, mean },
       deviation: Math.sqrt(variance),

@@ -24,7 +24,7 @@ export interface InputImage {
 const SHOWN = 160;
 
 const zoomOf = ([height, width]: readonly [number, number], shown: number) =>
-  Math.max(1, Math.round(shown / Math.min(height, width)));
+  Math.max(1, Math.ceil(shown / Math.min(height, width)));
 
 /**
  * A photograph of any size, cut to the network's shape as a folder data set is: upright, transparency on white,

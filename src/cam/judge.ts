@@ -68,8 +68,9 @@ export async function judge(request: JudgeRequest): Promise<Judged> {
       ...{ images, maps: joined(large), classes: predicted, height: H, width: W },
     };
     const found = await scoresOf(explained, score, request.masks);
-    const others = each(random.maps[m].values, clipped);
-    const sanity = own.map((map, k) => spearman(map, others[k]));
+    // with their signs: clipped, a map that is nowhere above 0 would pass as unlike any other
+    const others = each(random.maps[m].values, (map) => map);
+    const sanity = each(values, (map) => map).map((map, k) => spearman(map, others[k]));
     judged.push({ method, scores: { ...found, sanity }, height, width, maps: joined(own) });
     onProgress?.((m + 1) / maps.length);
   }

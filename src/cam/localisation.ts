@@ -8,7 +8,8 @@ export interface Localisation {
 
 /**
  * Where a finished map [H,W] lies against the object's mask, 1 on the object: the pointing game (1608.00507), the
- * energy inside the object (1910.01279, section 4.3), and the intersection over union at the best threshold.
+ * energy inside the object (1910.01279, section 4.3), and the intersection over union at the best threshold. All are 0
+ * where the map is.
  */
 export function localisation(map: Float32Array, mask: Uint8Array): Localisation {
   const order = pixelOrder(map);
@@ -18,6 +19,7 @@ export function localisation(map: Float32Array, mask: Uint8Array): Localisation 
     if (mask[p] !== 0) inside += value;
     if (mask[p] !== 0) object++;
   });
+  if (sum === 0) return { pointing: 0, energy: 0, iou: 0 };
   let [hits, best] = [0, 0];
   order.forEach((p, k) => {
     if (mask[p] !== 0) hits++;
@@ -25,7 +27,7 @@ export function localisation(map: Float32Array, mask: Uint8Array): Localisation 
     // a threshold takes all pixels of equal value, or none
     if (last) best = Math.max(best, hits / (k + 1 + object - hits));
   });
-  return { pointing: mask[order[0]] !== 0 ? 1 : 0, energy: sum > 0 ? inside / sum : 0, iou: best };
+  return { pointing: mask[order[0]] !== 0 ? 1 : 0, energy: inside / sum, iou: best };
 }
 
 /** Spearman's rank correlation, ties sharing their mean rank; 0 where either is constant. */

@@ -1,3 +1,4 @@
+import { Random } from "../random/random.ts";
 import type { Planes } from "./spec.ts";
 
 const MOST_ITERATIONS = 5000;
@@ -82,10 +83,9 @@ function gramOfColumns(x: Float64Array, rows: number, length: number): Float64Ar
 
 /** Largest eigenvalue of a symmetric matrix [n,n] without negative ones, and its eigenvector, by power iteration. */
 function leading(matrix: Float64Array, n: number): { readonly vector: Float64Array; readonly value: number } {
-  // the column of the largest diagonal entry is never orthogonal to the eigenvector sought, but for symmetry
-  let start = 0;
-  for (let i = 1; i < n; i++) if (matrix[i * n + i] > matrix[start * n + start]) start = i;
-  let vector = normalized(matrix.slice(start * n, (start + 1) * n));
+  // chance makes it orthogonal to no eigenvector, as a column of the matrix may be
+  const random = new Random("eigen");
+  let vector = normalized(Float64Array.from({ length: n }, () => random.normal()));
   let value = 0;
   for (let iteration = 0; iteration < MOST_ITERATIONS; iteration++) {
     const next = new Float64Array(n);

@@ -21,7 +21,7 @@ const methodScoresSchema = z.object({
   energy: perImage.optional(),
   /** Best intersection over union of the thresholded map with the object. */
   iou: perImage.optional(),
-  /** Spearman's correlation with the map of the same network with random weights; near 0 is good. */
+  /** Spearman's correlation with the map of the same network with random weights, both with their signs; near 0 is good. */
   sanity: perImage,
 });
 

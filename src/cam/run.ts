@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { readFile } from "node:fs/promises";
+import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Dataset } from "../data/dataset.ts";
 import type { Engine } from "../engine/engine.ts";
@@ -91,6 +91,8 @@ export async function explainRun(request: ExplainRunRequest): Promise<RunScores>
       })),
       methods: Object.fromEntries(judged.map(({ method, scores }) => [method.name, scores])),
     };
+    // what is there is of other weights, and would be taken for these maps' if all ended here
+    await rm(paths.scores, { force: true });
     await writeDurably(paths.maps, writeSafetensors(tensors, asked));
     // last: where it is, all is there
     await writeDurably(paths.scores, `${JSON.stringify(scores)}\n`);

@@ -13,7 +13,11 @@ export function sampleOf({ test, classes }: Dataset, size = SAMPLE): number[] {
   });
   const drawn = members.map((own, label) => [...new Random("explain", label).shuffle(Uint32Array.from(own))]);
   const turns = Math.max(0, ...drawn.map((own) => own.length));
-  const sample = Array.from({ length: turns }, (_, k) => drawn.flatMap((own) => own.slice(k, k + 1))).flat();
+  // the last turn may be cut short: in which order classes come is chance too
+  const orders = new Random("explain");
+  const sample = Array.from({ length: turns }, (_, k) =>
+    [...orders.shuffle(Uint32Array.from(drawn.keys()))].flatMap((label) => drawn[label].slice(k, k + 1)),
+  ).flat();
   return sample.slice(0, size).sort((a, b) => a - b);
 }
 

@@ -5,9 +5,9 @@ import { colormaps } from "../cam/draw/colormaps.ts";
 import { npy } from "../cam/draw/npy.ts";
 import { colored, overlaid, type Picture } from "../cam/draw/overlay.ts";
 import { type Cell, drawSheet } from "../cam/draw/sheet.ts";
-import { mean } from "../cam/explain.ts";
+import { mean, predictedAgainst } from "../cam/explain.ts";
 import { type ClassTarget, Explainer, type Maps } from "../cam/explainer.ts";
-import { type GateSummary, gatesOf, summarizeGates } from "../cam/gates.ts";
+import { type GateSummary, gatesOf, gatesOfImage, summarizeGates } from "../cam/gates.ts";
 import type { InputImage } from "../cam/images.ts";
 import { softmax } from "../cam/judge.ts";
 import { clipped, finished } from "../cam/map.ts";
@@ -17,6 +17,7 @@ import type { Engine } from "../engine/engine.ts";
 import { makeFolder, writeDurably } from "../files/durable.ts";
 import { percent } from "../report/numbers.ts";
 import { type Column, textTable } from "../report/text-table.ts";
+import { UserError } from "../tensor/errors.ts";
 import type { Trained } from "../train/trained.ts";
 
 export interface Network {
@@ -47,6 +48,20 @@ interface Seen {
   readonly explained: number;
   /** By method: the map of the network's image size, and the raw ones by layer. */
   readonly maps: ReadonlyMap<string, { readonly raw: readonly Raw[] }>;
+  readonly gates: readonly GateSummary[];
+}
+
+/** Pixels of a sheet: more than this need gigabytes to draw. */
+const LARGEST_SHEET = 2 ** 27;
+
+/** Says it before anything is computed. @throws UserError. */
+function expectSheetFits({ images, methods, networks }: ExplainRequest): void {
+  const [{ shown }] = images;
+  const pixels = images.length * methods.length * (networks.length + 1) * shown.height * shown.width;
+  if (pixels <= LARGEST_SHEET) return;
+  throw new UserError(
+    `${images.length} images × ${methods.length} methods × ${networks.length} networks make a sheet of ${Math.round(pixels / 1e6)} megapixels, at most ${Math.floor(LARGEST_SHEET / 1e6)} can be drawn: name fewer images or methods, or give a smaller --size`,
+  );
 }
 
 interface Raw {
@@ -59,6 +74,7 @@ interface Raw {
 /** Explains images by networks and writes the sheet, overlays, heatmaps and numbers to a folder. */
 export async function explainNetworks(request: ExplainRequest) {
   const { networks, images, folder, methods } = request;
+  expectSheetFits(request);
   const found: {
     network: Network;
     seen: readonly Seen[];
@@ -130,8 +146,15 @@ async function look({ trained }: Network, request: ExplainRequest, tell: (share:
     const targets = await targetsOf(explainer, batch, images.length, target, signal);
     const onProgress = (done: number, total: number) => tell(done / total);
     const computed = await explainer.maps({ images: batch, methods, layers, targets, signal, onProgress });
-    const gates = summarizeGates(await gatesOf(explainer, batch, signal));
-    return { seen: images.map((_, k) => seenOf(computed, k)), gates, notes: computed.notes };
+    const gates = await gatesOf(explainer, batch, signal);
+    const seen = images.map((_, k) => ({
+      ...seenOf(computed, k),
+      gates: summarizeGates(gatesOfImage(gates, k, images.length)),
+    }));
+    const alone = images.filter((_, k) => target.against === computed.targets[k].class);
+    const note = `predicted as the class it would be held against, explained alone: ${alone.map(({ name }) => name).join(", ")}`;
+    const notes = alone.length > 0 ? [...computed.notes, note] : computed.notes;
+    return { seen, gates: summarizeGates(gates), notes };
   } finally {
     explainer.close();
   }
@@ -150,17 +173,16 @@ async function targetsOf(
   const size = explainer.imageSize;
   const draw = (k: number, into: Float32Array) => into.set(batch.subarray(k * size, (k + 1) * size));
   const logits = await explainer.logits(count, draw, signal);
-  return Array.from({ length: count }, (_, k) => ({
-    class: best(rowOf(logits, k, explainer.classes)),
-    against,
-  }));
+  return Array.from({ length: count }, (_, k) =>
+    predictedAgainst(best(rowOf(logits, k, explainer.classes)), against),
+  );
 }
 
 const rowOf = (logits: Float32Array, k: number, classes: number) =>
   logits.subarray(k * classes, (k + 1) * classes);
 const best = (row: Float32Array) => Math.max(0, row.indexOf(row.reduce((a, b) => Math.max(a, b))));
 
-function seenOf({ logits, count, targets, maps }: Maps, k: number): Seen {
+function seenOf({ logits, count, targets, maps }: Maps, k: number): Omit<Seen, "gates"> {
   const row = rowOf(logits, k, logits.length / count);
   const predicted = best(row);
   const byMethod = new Map<string, { raw: Raw[] }>();
@@ -219,7 +241,7 @@ function documentOf({ images, methods, networks, colormap, alpha }: ExplainReque
       ...(label !== undefined && { label: classes[label] }),
       variants: Object.fromEntries(
         found.map(({ network, seen }) => {
-          const { predicted, probability, explained, maps } = seen[k];
+          const { predicted, probability, explained, maps, gates } = seen[k];
           const raw = [...maps].map(([method, own]) => [
             method,
             own.raw.map(({ layer, height, width, values }) => ({
@@ -227,7 +249,7 @@ function documentOf({ images, methods, networks, colormap, alpha }: ExplainReque
             })),
           ]);
           const said = { predicted: classes[predicted], probability, explained: classes[explained] };
-          return [network.name, { ...said, maps: Object.fromEntries(raw) }];
+          return [network.name, { ...said, maps: Object.fromEntries(raw), gates }];
         }),
       ),
     })),

@@ -196,6 +196,20 @@ describeEngines(
         { layer: "layer1.0.se.channel.gate", kind: "channel", shape: [8] },
         { layer: "layer1.0.se.spatial.gate", kind: "spatial", shape: [8, 8] },
       ]);
+      const [first] = summarizeGates([
+        { ...se, values: Float32Array.from({ length: 16 }, (_, i) => (i < 8 ? 0.25 : 0.75)) },
+      ]);
+      // each channel 0.25 in one image, 0.75 in the other: 0.5 on the average, and nothing is chosen
+      expect(first).toMatchObject({ mean: 0.5, deviation: 0, lowest: 0.5, highest: 0.5 });
+      const constant = (value: number) => ({ ...se, values: new Float32Array(16).fill(value) });
+      expect(summarizeGates([constant(0.25), constant(0.75)])[0]).toMatchObject({
+        ...{ modules: 2, mean: 0.5, deviation: 0, lowest: 0.25, highest: 0.75 },
+      });
+      const onePixel = await names({
+        ...{ attention: "cbam", attentionOptions: { reduction: 2 } },
+        ...{ stem: "imagenet", depths: [1, 1, 1, 1], widths: [4, 4, 4, 4], strides: [1, 2, 2, 2] },
+      });
+      expect(onePixel.at(-1)).toMatchObject({ kind: "spatial", shape: [1, 1] });
       expect(summarizeGates(cbam).map(({ stage, kind, modules }) => [stage, kind, modules])).toEqual([
         ["layer1", "channel", 1],
         ["layer1", "spatial", 1],
@@ -227,7 +241,7 @@ describeEngines(
       explainer.close();
     });
 
-    test("says that maps are 0 throughout", async () => {
+    test("says that maps are 0 or the same throughout", async () => {
       const given = network({}, size);
       const weights = new Map(given.weights).set("fc.weight", new Float32Array(sizeOf([3, 8])));
       const explainer = new Explainer({ ...given, weights }, engine);
@@ -235,7 +249,7 @@ describeEngines(
         ...{ images: imagesOf(2, size), methods: [{ method: methods.get("grad-cam")! }] },
       });
       expect(notes[0]).toMatch(
-        /^grad-cam at layer2: 2 of 2 maps are 0 throughout, .* such as layer2 \(4×4\)/,
+        /^grad-cam at layer2: 2 of 2 maps are 0 or the same throughout, .* such as layer2 \(4×4\)/,
       );
       explainer.close();
     });

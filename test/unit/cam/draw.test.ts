@@ -16,9 +16,15 @@ describe("maps", () => {
 
   test("are resized with half-pixel centres, edges clamped", () => {
     expect([...resized(Float32Array.of(0, 1), 1, 2, 1, 4)]).toEqual([0, 0.25, 0.75, 1]);
-    expect([...resizeCorners(Float32Array.of(0, 1), 1, 2, 1, 4)].map((x) => Math.round(3 * x))).toEqual([
-      0, 1, 2, 3,
-    ]);
+    const wide = resized(Float32Array.of(0, 6, 12, 3, 9, 15), 2, 3, 4, 9);
+    // by hand: rows at 0, ¼, ¾, 1 of the way, columns at −⅓, 0, ⅓, ⅔, 1, … clamped
+    expect([...wide.subarray(9, 18)].map((x) => Number(x.toFixed(5)))).toEqual(
+      [0, 0, 2, 4, 6, 8, 10, 12, 12].map((x) => x + 0.75),
+    );
+    const corners = [...resizeCorners(Float32Array.of(0, 1), 1, 2, 1, 4)];
+    [0, 1 / 3, 2 / 3, 1].forEach((x, k) => {
+      expect(corners[k]).toBeCloseTo(x, 6);
+    });
   });
 
   test("are stretched to 0 … 1 at the end", () => {

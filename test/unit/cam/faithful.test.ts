@@ -129,6 +129,7 @@ describe.skipIf(nativeAbsence !== undefined)("scores on a network that was train
     expect(mean("energy")).toBeGreaterThan(share);
     expect(mean("pointing")).toBeGreaterThan(share);
     expect(Math.abs(mean("sanity"))).toBeLessThan(0.9);
+    expect(scores.sanity.some((value) => value !== 0)).toBe(true);
     expect(mean("road")).toBeGreaterThan(0);
   }, 120_000);
 

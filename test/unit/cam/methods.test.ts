@@ -1,6 +1,8 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { methods } from "../../../src/cam/methods/registry.ts";
+import { noisy } from "../../../src/cam/noise.ts";
+import { projection } from "../../../src/cam/principal.ts";
 import type { MapMethod, RescoredLayer, WeighMethod } from "../../../src/cam/spec.ts";
 import type { Engine } from "../../../src/engine/engine.ts";
 import { Random } from "../../../src/random/random.ts";
@@ -163,6 +165,28 @@ describeEngines(
   principalEngines,
 );
 
+test("the first principal component is found where a channel is orthogonal to it", () => {
+  // Gram matrix [[100,0,0],[0,64,64],[0,64,64]]: eigenvalues 128, 100, 0; v = (0, 1, 1)/√2, X·v = √2·(4, 4, −4, −4)
+  const values = Float32Array.of(5, -5, 5, -5, 4, 4, -4, -4, 4, 4, -4, -4);
+  const map = projection({ values, channels: 3, pixels: 4 });
+  const sign = Math.sign(map[0]);
+  close(
+    [...map].map((value) => sign * value),
+    [4, 4, -4, -4].map((value) => Math.SQRT2 * value),
+    1e-6,
+  );
+});
+
+test("smooth-grad's noise has the deviation asked for, of the image's range", () => {
+  const image = Float32Array.from({ length: 3 * 32 * 32 }, (_, i) => (i % 7) - 2); // from −2 to 4
+  const difference = noisy(image, 1, 0.15, 0).map((value, i) => value - image[i]);
+  const mean = difference.reduce((a, b) => a + b, 0) / difference.length;
+  const variance = difference.reduce((sum, x) => sum + (x - mean) ** 2, 0) / difference.length;
+  // 0.15·6; the standard error of a deviation of n numbers is σ/√(2n)
+  expect(Math.abs(Math.sqrt(variance) - 0.9)).toBeLessThan((4 * 0.9) / Math.sqrt(2 * difference.length));
+  expect([...noisy(image, 1, 0.15, 1)]).not.toEqual([...noisy(image, 1, 0.15, 0)]);
+});
+
 describe("methods that run the network again", () => {
   const v = [2, 1, -1];
   const activations = [1, 1, 1, 1, 2, 2, 2, 2, 1, 1, 1, 1];
@@ -173,6 +197,14 @@ describe("methods that run the network again", () => {
       .find(({ name }) => name === "ablation-cam")!
       .weigh(rescored(activations, v, [2, 2]), {});
     close([...weights], [2 / 5, 4 / 5, -1 / 5]);
+  });
+
+  test("ablation-cam: what supports a score below 0 still counts for it", async () => {
+    // y = −5; without each: −3, −1, −6
+    const weights = await weighing
+      .find(({ name }) => name === "ablation-cam")!
+      .weigh(rescored(activations, [-2, -1, 1], [2, 2]), {});
+    close([...weights], [-2 / 5, -4 / 5, 1 / 5]);
   });
 
   test("score-cam: the softmax of the scores of the masked image", async () => {

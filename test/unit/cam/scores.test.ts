@@ -174,6 +174,7 @@ describe("where a map lies", () => {
     });
     expect(localisation(Float32Array.of(0, 0, 1, 1), mask)).toEqual({ pointing: 0, energy: 0, iou: 0.5 });
     expect(localisation(Float32Array.of(1, 1, 0, 0), mask)).toEqual({ pointing: 1, energy: 1, iou: 1 });
+    expect(localisation(new Float32Array(4), mask)).toEqual({ pointing: 0, energy: 0, iou: 0 });
   });
 
   test("rank correlation: ties share their rank, a constant correlates with nothing", () => {
