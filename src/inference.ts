@@ -5,6 +5,7 @@ import { readImage } from "./data/decode.ts";
 import { normalizationTable } from "./data/prepare.ts";
 import { createEngine, type EngineOptions } from "./engine/create.ts";
 import type { Executable, Store } from "./engine/engine.ts";
+import type { Given } from "./exchange/format.ts";
 import { loadModel } from "./exchange/formats.ts";
 import { buildModel } from "./models/build.ts";
 import { unknownName } from "./models/options.ts";
@@ -78,10 +79,11 @@ export class Classifier {
 
   /**
    * @param path a run's folder, or a model file in any format that atento export writes.
+   * @param options of the engine, and what a Keras file leaves open: classes, normalisation, image size.
    * @throws UserError when there is none, or listing the tensors that do not fit.
    */
-  static async load(path: string, options: EngineOptions = {}): Promise<Classifier> {
-    return new Classifier(await loadModel(path), options);
+  static async load(path: string, options: EngineOptions & Given = {}): Promise<Classifier> {
+    return new Classifier(await loadModel(path, options), options);
   }
 
   get classes(): readonly string[] {

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Command } from "commander";
+import { loadDataset } from "../../dist/data/load.js";
 import { createEngine } from "../../dist/engine/create.js";
 import { readKeras, readKerasWeights } from "../../dist/exchange/keras/read.js";
 import { trainingOf } from "../../dist/exchange/keras/training.js";
@@ -130,7 +131,7 @@ async function writeOurs() {
     };
     await trainRun({ folder, settings, dataset, engine });
     const trained = await loadTrained(folder);
-    const training = await trainingOf(folder, trained);
+    const training = await trainingOf(folder, trained, true);
     await writeKeras(trained, at(`${variant}.h5`), { weightsOnly: false, training });
     await writeKeras(trained, at(`${variant}.weights-only.h5`), { weightsOnly: true });
     writeFloats(at(`${variant}.f32`), await probabilitiesOf(trained, channelsFirst(images, image)));

@@ -2,16 +2,18 @@ import { stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { Command } from "commander";
 import { exportModel } from "../exchange/export.ts";
-import { formats, loadModel } from "../exchange/formats.ts";
+import { formats } from "../exchange/formats.ts";
 import { unknownName } from "../models/options.ts";
 import { UserError } from "../tensor/errors.ts";
 import { answer, display, withExample } from "./common.ts";
+import { type GivenOptions, loadGiven, tellAssumed, withGiven } from "./given.ts";
 
-interface Options {
+interface Options extends GivenOptions {
   readonly to?: string;
   readonly all?: boolean;
   readonly out?: string;
   readonly map?: string | boolean;
+  readonly optimizerState?: boolean;
   readonly json?: boolean;
 }
 
@@ -28,8 +30,10 @@ export function exportCommand(): Command {
     .option("--out <dir>", "folder to write into (default: where the model lies)")
     .option("--map <layer>", "layer whose Grad-CAM ONNX shows (default: the last that is no single pixel)")
     .option("--no-map", "no map in ONNX")
+    .option("--optimizer-state", "Adam's state in model.h5 too, for tf.keras 2 to go on with")
     .option("--json", "one JSON document on stdout, nothing else")
     .addHelpText("after", `\nFormats:\n${lines.join("\n")}`);
+  withGiven(command, ", for a .h5 that takes any");
   withExample(
     command,
     "atento export runs/quick/se/seed-1 --to onnx",
@@ -41,12 +45,16 @@ export function exportCommand(): Command {
       throw new UserError(`export: expected --to ${[...formats.keys()].join("|")} or --all`);
     const format = to === undefined ? undefined : formats.get(to);
     if (to !== undefined && !format) throw unknownName("format", to, [...formats.keys()]);
-    const trained = await loadModel(run);
+    const trained = await loadGiven(run, options);
     const show = display();
+    tellAssumed(show, run, trained, "class 0, class 1 …");
     show.bars([{ label: "export", text: `${run}, ${trained.weights.size} tensors` }]);
-    const folder = options.out ?? ((await stat(run)).isDirectory() ? run : dirname(run));
+    const isRun = (await stat(run)).isDirectory();
+    const folder = options.out ?? (isRun ? run : dirname(run));
     const files = await exportModel(trained, folder, format ? [format] : formats.values(), {
       map: map === true ? undefined : map,
+      ...(isRun && { run }),
+      optimizerState: options.optimizerState,
     });
     show.clear();
     answer(options, { run, files }, files.join("\n"));

@@ -1,7 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { basename, dirname, extname, resolve } from "node:path";
 import { Command } from "commander";
-import { loadModel } from "../exchange/formats.ts";
 import { importModel } from "../exchange/import.ts";
 import { makeFolder } from "../files/durable.ts";
 import { stems } from "../models/options.ts";
@@ -9,7 +8,7 @@ import { UserError } from "../tensor/errors.ts";
 import { describeAdoption } from "../train/adopt.ts";
 import { writeTrained } from "../train/trained.ts";
 import { answer, counts, display, withExample } from "./common.ts";
-import { type GivenOptions, givenBy, withGiven } from "./given.ts";
+import { type GivenOptions, givenBy, loadGiven, tellAssumed, withGiven } from "./given.ts";
 
 interface Options extends GivenOptions {
   readonly out?: string;
@@ -35,7 +34,7 @@ export function importCommand(): Command {
       "run or model file whose weights the file holds, where it says nothing of a model",
     )
     .option("--json", "one JSON document on stdout, nothing else");
-  withGiven(command, " (default: 224; normalised as ImageNet's)");
+  withGiven(command, " (default of a state dict: 224; normalised as ImageNet's)");
   withExample(command, "atento import seresnet50.safetensors --classes imagenet.txt");
   return command.action(async (file: string, options: Options) => {
     const { classes, stem, strides, into } = options;
@@ -44,13 +43,19 @@ export function importCommand(): Command {
       throw new UserError(`--out ${out}: expected a name that ends in .safetensors`);
     if (resolve(out) === resolve(file))
       throw new UserError(`--out ${out}: is the file itself: choose another name`);
+    if (into !== undefined && (stem !== undefined || strides !== undefined)) {
+      throw new UserError(`--into ${into}: says its stem and strides: leave --stem and --strides away`);
+    }
     const show = display();
     show.bars([{ label: "import", text: file }]);
+    // of a file of weights alone it is the other model that may have to be told of
+    const given = givenBy(options);
     const { trained, architecture, taken, left } = await importModel(file, {
-      ...{ stem, strides, ...givenBy(options) },
+      ...(into === undefined && { stem, strides, ...given }),
       classes: classes === undefined ? undefined : await linesOf(classes),
-      into: into === undefined ? undefined : await loadModel(into),
+      into: into === undefined ? undefined : await loadGiven(into, options),
     });
+    tellAssumed(show, file, trained, "class 0, class 1 …");
     await makeFolder(dirname(resolve(out)));
     await writeTrained(trained, out);
     show.clear();

@@ -55,7 +55,7 @@ export async function completeExports(folder: string, onNote: (note: string) => 
       const path = join(folder, name);
       if (path === model || (current && (await isThere(path)))) continue;
       trained ??= await loadModel(folder);
-      await write(trained, path, {}).catch(async (error: Error) => {
+      await write(trained, path, { run: folder }).catch(async (error: Error) => {
         if (!(error instanceof UserError) || error.cause) throw error; // a disk that is full is no matter of formats
         await rm(path, { force: true }); // of another model, if it is there
         onNote(`${path}: not written: ${error.message}`);

@@ -14,6 +14,10 @@ export interface Given {
 export interface ExportOptions {
   /** Layer whose map ONNX files show, or none of it; the last that is no single pixel by default. */
   readonly map?: string | false;
+  /** Folder of the run the model was trained by: its optimiser goes along where a format has a place for it. */
+  readonly run?: string;
+  /** And the optimiser's state, where a checkpoint has it of these very weights. */
+  readonly optimizerState?: boolean;
 }
 
 /** A file that a format writes into a folder. */

@@ -8,7 +8,7 @@ import { Variables } from "../nn/scope.ts";
 import { UserError } from "../tensor/errors.ts";
 import type { Trained } from "../train/trained.ts";
 import { expectFitting, isCounter } from "../train/weights.ts";
-import type { Given } from "./format.ts";
+import type { Format, Given } from "./format.ts";
 import { formatOf } from "./formats.ts";
 import { sha256Of } from "./pretrained.ts";
 import { resnetOf, type Untold } from "./state-dict.ts";
@@ -47,6 +47,7 @@ export async function importModel(path: string, options: ImportOptions = {}): Pr
     return { trained: { ...trained, origin }, taken: [...trained.weights.keys()], left: [] };
   }
   if (format.name !== "safetensors" || (await isOurs(path))) {
+    if (!format.silent) expectSilent(format, path, options);
     const trained = renamed(await format.read(path, options), path, options);
     return {
       trained: { ...trained, origin: trained.origin ?? origin },
@@ -89,5 +90,17 @@ function renamed(trained: Trained, path: string, { classes }: ImportOptions): Tr
   if (classes.length !== trained.classes.length) {
     throw new UserError(`${path}: has ${trained.classes.length} classes, ${classes.length} names were given`);
   }
-  return { ...trained, classes };
+  const assumed = trained.assumed?.filter((what) => what !== "classes");
+  return { ...trained, classes, ...(assumed && { assumed: assumed.length > 0 ? assumed : undefined }) };
+}
+
+/** @throws UserError where a file says itself what is given. */
+function expectSilent({ name }: Format, path: string, given: ImportOptions): void {
+  const said = (["image", "normalization", "stem", "strides"] as const).filter(
+    (key) => given[key] !== undefined,
+  );
+  if (said.length === 0) return;
+  throw new UserError(
+    `${path}: this ${name} file says what model it holds: ${said.join(", ")} cannot be given`,
+  );
 }

@@ -1,7 +1,10 @@
 import { DamagedFile } from "../tensor/errors.ts";
 
-/** A file may be looked at this many times over before it is taken for one that leads in circles. */
+/** A file may be looked at this many times over before it is taken for one that leads in circles, */
 const MOST_LOOKS = 64;
+/** but of a long one most bytes are weights: they are read a few times. */
+const MOST_READS = 4;
+const LONG = 2 ** 20;
 
 /** The bytes of an HDF5 file, read by offset; whatever lies outside the file, or leads in circles, is refused. */
 export class Hdf5Bytes {
@@ -12,7 +15,7 @@ export class Hdf5Bytes {
   constructor(bytes: Buffer, where: string) {
     this.#bytes = bytes;
     this.#where = where;
-    this.#left = MOST_LOOKS * (bytes.length + 4096);
+    this.#left = MOST_LOOKS * (Math.min(bytes.length, LONG) + 4096) + MOST_READS * bytes.length;
   }
 
   get length(): number {

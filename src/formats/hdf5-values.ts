@@ -47,6 +47,9 @@ export function readTexts(
   if (count === 0) return [];
   const read = { text: fixedText, "reference to text": heapText }[kind as string];
   if (!read) return undefined;
+  if (bytes === 0 || (kind === "reference to text" && bytes !== REFERENCE)) {
+    throw file.refuse(`an attribute's texts have ${bytes} bytes each`);
+  }
   file.slice(at, count * bytes); // so that there are no more of them than the file has room for
   return Array.from({ length: count }, (_, k) => read(file, at + k * bytes, bytes));
 }
@@ -56,6 +59,9 @@ function fixedText(file: Hdf5Bytes, at: number, bytes: number): string {
   const zero = piece.indexOf(0);
   return piece.toString("utf8", 0, zero < 0 ? bytes : zero);
 }
+
+/** Bytes of a length, the address of a collection and the number of the object in it. */
+const REFERENCE = 16;
 
 /** Length, address of a collection, number of the object in it. */
 function heapText(file: Hdf5Bytes, at: number): string {

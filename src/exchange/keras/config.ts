@@ -4,6 +4,7 @@ import { UserError } from "../../tensor/errors.ts";
 
 /** Far beyond any model's. */
 const MOST_BYTES = 10_000_000;
+const MOST_LAYERS = 2000;
 
 /** What a layer reads: the result of another layer's call. */
 export interface Source {
@@ -38,7 +39,7 @@ const layerSchema = z.looseObject({
 });
 const functionalSchema = z.looseObject({
   name: z.string().optional(),
-  layers: z.array(z.unknown()),
+  layers: z.array(z.unknown()).max(MOST_LAYERS),
   input_layers: z.unknown().optional(),
   output_layers: z.unknown().optional(),
 });
@@ -126,19 +127,29 @@ const DEEPEST = 8;
  */
 function sourcesOf(node: unknown, where: string, depth = 0): Source[] {
   if (depth > DEEPEST) throw new UserError(`${where}: its inputs lie too deep in each other`);
+  if (node === null || node === undefined) return [];
   if (Array.isArray(node)) {
-    const [layer, call, tensor] = node;
+    const [layer, call, tensor, given] = node;
     if (typeof layer !== "string") return node.flatMap((part) => sourcesOf(part, where, depth + 1));
     if (!Number.isInteger(call) || tensor !== 0) {
       throw new UserError(`${where}: reads ${shorten(JSON.stringify(node))}, expected one result of a layer`);
     }
+    expectInference(given, where);
     return [{ layer, call }];
   }
-  if (typeof node !== "object" || node === null) return [];
-  if ("args" in node) return sourcesOf(node.args, where, depth + 1);
+  if (typeof node === "object" && "args" in node) {
+    expectInference((node as { kwargs?: unknown }).kwargs, where);
+    return sourcesOf(node.args, where, depth + 1);
+  }
   const { class_name: type, config } = node as { class_name?: unknown; config?: { keras_history?: unknown } };
+  // a number, say: `x * 2` has become a layer that reads one
   if (type !== "__keras_tensor__") {
     throw new UserError(`${where}: reads ${shorten(JSON.stringify(node))}, expected results of layers`);
   }
   return sourcesOf(config?.keras_history, where, depth + 1);
+}
+
+function expectInference(given: unknown, where: string): void {
+  if ((given as { training?: unknown } | null | undefined)?.training !== true) return;
+  throw new UserError(`${where}: is called with training=True, which inference has not`);
 }

@@ -4,8 +4,14 @@ import { readKeras, readKerasWeights } from "./read.ts";
 /** Loaded when it is asked for: it knows optimisers, which who only reads models does without. */
 const write =
   (weightsOnly: boolean): ExportedFile["write"] =>
-  async (trained, path) =>
-    (await import("./write.ts")).writeKeras(trained, path, { weightsOnly });
+  async (trained, path, { run, optimizerState = false }) => {
+    const [{ writeKeras }, { trainingOf }] = await Promise.all([
+      import("./write.ts"),
+      import("./training.ts"),
+    ]);
+    const training = run === undefined ? undefined : await trainingOf(run, trained, optimizerState);
+    return writeKeras(trained, path, { weightsOnly, training });
+  };
 
 export const keras: Format = {
   name: "keras",

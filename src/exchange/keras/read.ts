@@ -138,9 +138,11 @@ const numberOf = (name: string) => Number(AUTOMATIC.exec(name)?.[2] ?? 0);
 function inOrder(holders: readonly Holder[], stored: readonly StoredLayer[]) {
   const left = [...stored];
   return holders.map((holder) => {
-    const shape = ({ slots }: Holder) => slots.map((slot) => slot.kerasShape.length).join();
+    // a kernel in one dimension is ours in two, of height 1
+    const axes = (shape: readonly number[]) => (shape.length === 4 && shape[0] === 1 ? 3 : shape.length);
+    const shape = ({ slots }: Holder) => slots.map((slot) => axes(slot.kerasShape)).join();
     const own = ({ weights }: StoredLayer) =>
-      [...weights.values()].map((weight) => weight.shape.length).join();
+      [...weights.values()].map((weight) => axes(weight.shape)).join();
     const at = left.findIndex((layer) => own(layer) === shape(holder));
     return [holder, at < 0 ? undefined : left.splice(at, 1)[0]] as const;
   });

@@ -161,8 +161,12 @@ const globalPooling =
 
 const merging =
   (name: LayerOf<"merge">["function"]): Convert =>
-  (_, ranks) =>
-    one({ kind: "merge", function: name }, Math.max(...ranks));
+  (s, ranks) => {
+    const axis = s.of("axis") ?? null;
+    if (axis !== null)
+      throw s.refuse(`axis is ${shorten(JSON.stringify(axis))}, expected results of layers alone`);
+    return one({ kind: "merge", function: name }, Math.max(...ranks));
+  };
 
 const same =
   (layer: Unnamed): Convert =>
@@ -265,7 +269,13 @@ export const stock: ReadonlyMap<string, Convert> = new Map<string, Convert>([
   ["GlobalAveragePooling2D", globalPooling("average", 2)],
   ["GlobalMaxPooling1D", globalPooling("max", 1)],
   ["GlobalAveragePooling1D", globalPooling("average", 1)],
-  ["Flatten", () => one({ kind: "reshape", shape: [1, 1, -1] }, 1)],
+  [
+    "Flatten",
+    (s) => {
+      s.expectPlain(FORMAT);
+      return one({ kind: "reshape", shape: [1, 1, -1] }, 1);
+    },
+  ],
   [
     "Reshape",
     (s) => {

@@ -25,10 +25,12 @@ export interface KerasTraining {
 export async function trainingOf(
   folder: string,
   { model, image, weights }: Trained,
+  withState: boolean,
 ): Promise<KerasTraining | undefined> {
   const run = await readRunFile(folder);
   if (!run || isLayerGraph(model)) return undefined;
   const { optimizer } = run.settings.train;
+  if (!withState) return { optimizer };
   const variables = new Variables(0);
   trainingGraph(model, variables, createOptimizer(optimizer), { batch: 2, image });
   const checkpoints = new Checkpoints(folder);

@@ -161,6 +161,19 @@ describe("a state dict", () => {
     expect(await refusal(importModel(path, { classes: ["a"] }))).toMatch(/has 4 classes, 1 names were given/);
   });
 
+  it("is not said twice: names given are no assumption, and what a file says cannot be given", async () => {
+    const trained = { ...made({ name: "resnet18" }), assumed: ["classes", "normalization"] as const };
+    await writeTrained(trained, at("assumed.safetensors"));
+    const classes = ["a", "b", "c", "d"];
+    const named = await importModel(at("assumed.safetensors"), { classes });
+    expect(named.trained).toMatchObject({ classes, assumed: ["normalization"] });
+    const [onnx] = await exportModel(trained, at("said"), [formats.get("onnx")!]);
+    const normalization = { mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5] } as const;
+    for (const path of [onnx, at("assumed.safetensors")]) {
+      expect(await refusal(importModel(path, { normalization }))).toMatch(/normalization cannot be given/);
+    }
+  });
+
   it("goes into a model of ours that is told, and only into one that it fits", async () => {
     const trained = made({ name: "resnet18", attention: "se" });
     await writeTrained(trained, at("ours.safetensors"));

@@ -119,6 +119,53 @@ const small = model(
   ["Dense", "d", { units: 2, activation: "softmax" }],
 );
 
+/** The small model, its first layer's call written otherwise. */
+function called(change: (node: object[]) => unknown, type = "Conv2D"): string {
+  const json = JSON.parse(small);
+  const first = json.config.layers[1];
+  first.class_name = type;
+  first.inbound_nodes = [change(first.inbound_nodes[0])];
+  return JSON.stringify(json);
+}
+
+describe("a graph is refused, not read as another, whose layers", () => {
+  const tensor = { class_name: "__keras_tensor__", config: { keras_history: ["in", 0, 0] } };
+  const read = (text: string) => refusal(() => graphOf(parseModel(text, "m.h5"), "m.h5"));
+
+  test.each([0.2, true, "relu"])(
+    "read %j beside results of layers, as x * 0.2 does in Keras 3",
+    async (value) => {
+      const text = called(() => ({ args: [tensor, value], kwargs: {} }), "Multiply");
+      expect(await read(text)).toContain(
+        `layer 2 c: reads ${JSON.stringify(value)}, expected results of layers`,
+      );
+    },
+  );
+
+  test("are called with training=True, in either Keras", async () => {
+    const says = "layer 2 c: is called with training=True";
+    expect(await read(called(() => [["in", 0, 0, { training: true }]]))).toContain(says);
+    expect(await read(called(() => ({ args: [tensor], kwargs: { training: true } })))).toContain(says);
+    const usual = called(() => ({ args: [tensor], kwargs: { training: false, mask: null } }));
+    expect(graphOf(parseModel(usual, "m.h5"), "m.h5").model.layers.length).toBeGreaterThan(2);
+  });
+
+  test("average along an axis, or flatten channels first", async () => {
+    expect(await read(model(["Average", "a", { axis: 1 }]))).toContain("axis is 1");
+    expect(await read(model(["Flatten", "f", { data_format: "channels_first" }]))).toContain(
+      "channels_first",
+    );
+  });
+
+  test("are too many", async () => {
+    const many = Array.from(
+      { length: 2001 },
+      (_, k) => ["Activation", `a${k}`, { activation: "relu" }] as const,
+    );
+    expect(await read(model(...many))).toContain("m.h5: model_config: layers: ");
+  });
+});
+
 async function file(...layers: readonly [string, NewGroup][]): Promise<Uint8Array> {
   const group: NewGroup = {
     attributes: { layer_names: layers.map(([name]) => name) },
