@@ -89,14 +89,31 @@ export class Explainer extends OpenNetwork {
       logits,
       targets: chosen,
       maps,
-      notes: notesOn(
-        maps,
-        count,
-        this.image,
-        mapLayers(this.model(1)),
-        layers ? undefined : this.defaultLayer,
-      ),
+      notes: [
+        ...notesOn(maps, count, this.image, mapLayers(this.model(1)), layers ? undefined : this.defaultLayer),
+        ...this.#turnedAround(methods, logits, chosen),
+      ],
     };
+  }
+
+  /** A note on methods that divide by a score that is below 0. */
+  #turnedAround(
+    methods: MapsRequest["methods"],
+    logits: Float32Array,
+    targets: readonly ClassTarget[],
+  ): string[] {
+    const below = targets.filter(({ class: own, against }, k) => {
+      const logit = (index: number) => logits[k * this.classes + index];
+      return logit(own) - (against === undefined ? 0 : logit(against)) < 0;
+    }).length;
+    if (below === 0) return [];
+    const which = targets.length === 1 ? "the score is" : `${below} of ${targets.length} scores are`;
+    return methods
+      .filter(({ method }) => isWeigh(method) && method.dividesByScore)
+      .map(
+        ({ method }) =>
+          `${method.name}: ${which} below 0, and its weights are divided by them: what it marks speaks against the class there`,
+      );
   }
 
   #expectClass({ class: own, against }: ClassTarget): void {

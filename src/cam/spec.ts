@@ -66,6 +66,8 @@ export interface MapMethod<N extends "gradients" = "gradients", O extends Option
 /** A method that weighs each channel by running the network again: Σ wₖ·Aₖ. */
 export interface WeighMethod<O extends Options = Options> extends Common<O> {
   readonly needs: readonly ["rescore"];
+  /** A score below 0 turns its maps around. */
+  readonly dividesByScore?: boolean;
   /** Weights [C]. */
   weigh(at: RescoredLayer, options: O): Promise<Float32Array>;
 }

@@ -241,6 +241,25 @@ describeEngines(
       explainer.close();
     });
 
+    test("says that a method divided by a score below 0", async () => {
+      const explainer = open({});
+      const images = imagesOf(2, size);
+      const { logits } = await explainer.maps({ images, methods: [{ method: methods.get("grad-cam")! }] });
+      const rows = [0, 1].map((k) => [
+        ...logits.subarray(k * explainer.classes, (k + 1) * explainer.classes),
+      ]);
+      const targets = rows.map((row) => ({
+        class: row.indexOf(Math.min(...row)),
+        against: row.indexOf(Math.max(...row)),
+      }));
+      const asked = ["grad-cam", "ablation-cam"].map((name) => ({ method: methods.get(name)! }));
+      const { notes } = await explainer.maps({ images, methods: asked, targets });
+      expect(notes.filter((note) => note.includes("2 of 2 scores are below 0"))).toEqual([
+        expect.stringMatching(/^ablation-cam: /),
+      ]);
+      explainer.close();
+    });
+
     test("says that maps are 0 or the same throughout", async () => {
       const given = network({}, size);
       const weights = new Map(given.weights).set("fc.weight", new Float32Array(sizeOf([3, 8])));

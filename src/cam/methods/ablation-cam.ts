@@ -1,6 +1,6 @@
 import { defineWeigh } from "../spec.ts";
 
-/** Ablation-CAM (Desai, Ramaswamy, WACV 2020): wₖ = (y − y with Aₖ = 0)/|y|: the paper's y is above 0. */
+/** Ablation-CAM (Desai, Ramaswamy, WACV 2020): wₖ = (y − y with Aₖ = 0)/y. */
 export const method = defineWeigh({
   name: "ablation-cam",
   paper: {
@@ -11,11 +11,12 @@ export const method = defineWeigh({
   },
   options: {},
   needs: ["rescore"],
+  dividesByScore: true,
   weigh: async ({ channels, height, width, score, rescore }) => {
     const area = height * width;
     const without = await rescore(channels, (k, activations) =>
       activations.fill(0, k * area, (k + 1) * area),
     );
-    return without.map((y) => (score === 0 ? 0 : (score - y) / Math.abs(score)));
+    return without.map((y) => (score === 0 ? 0 : (score - y) / score));
   },
 });

@@ -199,14 +199,6 @@ describe("methods that run the network again", () => {
     close([...weights], [2 / 5, 4 / 5, -1 / 5]);
   });
 
-  test("ablation-cam: what supports a score below 0 still counts for it", async () => {
-    // y = −5; without each: −3, −1, −6
-    const weights = await weighing
-      .find(({ name }) => name === "ablation-cam")!
-      .weigh(rescored(activations, [-2, -1, 1], [2, 2]), {});
-    close([...weights], [-2 / 5, -4 / 5, 1 / 5]);
-  });
-
   test("score-cam: the softmax of the scores of the masked image", async () => {
     // the image's pixels are 1, 2, 3, 4 in each channel; masks are A less its minimum over its range
     const A = [0, 0, 0, 1, 2, 1, 1, 1, 0, 1, 0, 1];
