@@ -4,8 +4,7 @@ import { join } from "node:path";
 import type { Dataset } from "../data/dataset.ts";
 import type { Engine } from "../engine/engine.ts";
 import { makeFolder, removeUnfinished, writeDurably } from "../files/durable.ts";
-import { parseJson } from "../files/json.ts";
-import { shorten } from "../files/shorten.ts";
+import { parseAs } from "../files/json.ts";
 import {
   type NewTensor,
   readSafetensors,
@@ -13,7 +12,7 @@ import {
   writeSafetensors,
 } from "../formats/safetensors.ts";
 import { UserError } from "../tensor/errors.ts";
-import { isMissing, runPaths } from "../train/run-data.ts";
+import { isMissing, readText, runPaths } from "../train/run-data.ts";
 import { loadTrained } from "../train/trained.ts";
 import { Explainer } from "./explainer.ts";
 import { gatesOf, meanByClass } from "./gates.ts";
@@ -123,19 +122,13 @@ export async function writeSampleImages(studyFolder: string, dataset: Dataset): 
 /** cam/scores.json of a run; undefined when there is none. @throws UserError when it is none. */
 export async function readRunScores(folder: string): Promise<RunScores | undefined> {
   const path = camPaths(folder).scores;
-  const text = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
-    if (isMissing(error)) return undefined;
-    throw new UserError(`${path}: cannot be read (${error.message})`);
-  });
+  const text = await readText(path);
   if (text === undefined) return undefined;
-  const value = parseJson(text);
-  const parsed = scoresSchema.safeParse(value);
-  if (parsed.success) return parsed.data;
-  const { path: place, message } = parsed.error.issues[0];
-  const problem =
-    value === undefined ? "it is no JSON" : shorten(`${place.join(".") || "the file"}: ${message}`);
-  throw new UserError(
-    `${path}: holds no figures of heatmaps (${problem}): remove it, then compute them anew`,
+  return parseAs(
+    scoresSchema,
+    text,
+    (problem) =>
+      new UserError(`${path}: holds no figures of heatmaps (${problem}): remove it, then compute them anew`),
   );
 }
 

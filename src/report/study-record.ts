@@ -3,8 +3,7 @@ import { join } from "node:path";
 import { z } from "zod";
 import type { RunScores } from "../cam/record.ts";
 import { readRunScores } from "../cam/run.ts";
-import { parseJson } from "../files/json.ts";
-import { shorten } from "../files/shorten.ts";
+import { parseAs, parseJson } from "../files/json.ts";
 import { resnetSchema } from "../models/schema.ts";
 import { type StudyFile, type TrainedRun, trainedRuns } from "../study/folder.ts";
 import { type FailedRun, type FinishedRun, resultsOf, type StudyResults } from "../study/results.ts";
@@ -61,13 +60,11 @@ export async function readStudyFile(folder: string): Promise<StudyFile> {
         : `${folder}: there is no such folder: expected a study's, such as runs/quick`,
     );
   });
-  const value = parseJson(text);
-  const parsed = studyFileSchema.safeParse(value);
-  if (parsed.success) return parsed.data;
-  const { path: place, message } = parsed.error.issues[0];
-  const problem =
-    value === undefined ? "it is no JSON" : shorten(`${place.join(".") || "the file"}: ${message}`);
-  throw new UserError(`${path}: is no record of a study (${problem})`);
+  return parseAs(
+    studyFileSchema,
+    text,
+    (problem) => new UserError(`${path}: is no record of a study (${problem})`),
+  );
 }
 
 /** Reads a study's folder as it is now, also while it is being trained. @throws UserError naming the file at fault. */

@@ -1,5 +1,7 @@
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
+import { UserError } from "../tensor/errors.ts";
 import type { RunData } from "./types.ts";
 
 /** Files of a run's folder. */
@@ -13,6 +15,14 @@ export const runPaths = (folder: string) => ({
 
 /** Whether an error says that there is no such file. */
 export const isMissing = ({ code }: NodeJS.ErrnoException) => code === "ENOENT" || code === "ENOTDIR";
+
+/** The text of a file; undefined when there is none. @throws UserError when it cannot be read. */
+export async function readText(path: string): Promise<string | undefined> {
+  return readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
+    if (isMissing(error)) return undefined;
+    throw new UserError(`${path}: cannot be read (${error.message})`);
+  });
+}
 
 const count = z.int().min(0);
 

@@ -1,23 +1,13 @@
-import { readFile } from "node:fs/promises";
 import { z } from "zod";
 import { makeFolder, writeDurably } from "../files/durable.ts";
-import { parseJson } from "../files/json.ts";
-import { shorten } from "../files/shorten.ts";
+import { parseAs, parseJson } from "../files/json.ts";
 import { resnetSchema } from "../models/schema.ts";
 import { UserError } from "../tensor/errors.ts";
 import { epochRecordSchema, epochTimingSchema } from "./metrics.ts";
 import { trainSchema } from "./options.ts";
-import { fingerprintedSchema, isMissing, runDataSchema, runPaths } from "./run-data.ts";
+import { fingerprintedSchema, readText, runDataSchema, runPaths } from "./run-data.ts";
 import { spansEpochs } from "./schedules.ts";
 import type { EpochRecord, EpochTiming, Evaluation, RunFigures, RunFile, RunSettings } from "./types.ts";
-
-/** The text of a file; undefined when there is none. @throws UserError when it cannot be read. */
-async function readText(path: string): Promise<string | undefined> {
-  return readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
-    if (isMissing(error)) return undefined;
-    throw new UserError(`${path}: cannot be read (${error.message})`);
-  });
-}
 
 const count = z.int().min(0);
 
@@ -67,14 +57,13 @@ export async function readRunFile(folder: string): Promise<RunFile | undefined> 
   const { run } = runPaths(folder);
   const text = await readText(run);
   if (text === undefined) return undefined;
-  const value = parseJson(text);
-  const parsed = runFileSchema.safeParse(value);
-  if (parsed.success) return parsed.data;
-  const { path, message } = parsed.error.issues[0];
-  const problem =
-    value === undefined ? "it is no JSON" : shorten(`${path.join(".") || "the file"}: ${message}`);
-  throw new UserError(
-    `${run}: is no record of a run (${problem}): choose another folder with --out, or remove this one`,
+  return parseAs(
+    runFileSchema,
+    text,
+    (problem) =>
+      new UserError(
+        `${run}: is no record of a run (${problem}): choose another folder with --out, or remove this one`,
+      ),
   );
 }
 

@@ -10,7 +10,7 @@ import { Pack, readPack } from "../../data/pack.ts";
 import { parseBatch, parseClassNames } from "../../data/sources/cifar10.ts";
 import { allocateSplit } from "../../data/split.ts";
 import { readTar } from "../../data/tar.ts";
-import type { Target } from "../target.ts";
+import { fileTarget, type Target } from "../target.ts";
 
 /** Images, and what holds them. */
 export async function dataTargets(folder: string): Promise<Target[]> {
@@ -75,14 +75,7 @@ async function pack(folder: string): Promise<Target> {
   made.seal();
   await made.save(packs, key);
   const path = join(packs, readdirSync(packs)[0]);
-  return {
-    name: "pack of images",
-    seeds: [readFileSync(path)],
-    read: async (bytes) => {
-      writeFileSync(path, bytes);
-      await readPack(packs, key);
-    },
-  };
+  return fileTarget("pack of images", path, [readFileSync(path)], () => readPack(packs, key));
 }
 
 function cifar10(): Target {

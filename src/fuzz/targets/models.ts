@@ -16,7 +16,7 @@ import { writeSealed } from "../../formats/sealed.ts";
 import { readCheckpoint } from "../../train/checkpoint-file.ts";
 import { initialState } from "../../train/state.ts";
 import { loadTrained, saveTrained, type Trained } from "../../train/trained.ts";
-import type { Target } from "../target.ts";
+import { fileTarget, type Target } from "../target.ts";
 import { modelVariables, settings } from "./settings.ts";
 
 /** Weights and models, ours and others'. */
@@ -55,14 +55,7 @@ async function checkpoint(folder: string): Promise<Target> {
   const sizes = new Map(variables.map(({ name, shape }) => [name, shape.reduce((a, b) => a * b, 1)]));
   await writeSealed(file, tensors, metadata, (name) => new Float32Array(sizes.get(name)!));
   await file.close();
-  return {
-    name: "checkpoint",
-    seeds: [readFileSync(path)],
-    read: async (bytes) => {
-      writeFileSync(path, bytes);
-      await readCheckpoint(path, variables);
-    },
-  };
+  return fileTarget("checkpoint", path, [readFileSync(path)], () => readCheckpoint(path, variables));
 }
 
 async function model(folder: string): Promise<Target> {
@@ -97,14 +90,7 @@ async function written(folder: string, name: string): Promise<Trained> {
 async function onnxModel(folder: string): Promise<Target> {
   const path = join(folder, "model.onnx");
   const model = encodeOnnx(await written(folder, "for-onnx.safetensors"));
-  return {
-    name: "ONNX model",
-    seeds: [Buffer.from(model)],
-    read: async (bytes) => {
-      writeFileSync(path, bytes);
-      await readOnnx(path);
-    },
-  };
+  return fileTarget("ONNX model", path, [Buffer.from(model)], () => readOnnx(path));
 }
 
 async function stateDict(folder: string): Promise<Target> {
@@ -114,14 +100,9 @@ async function stateDict(folder: string): Promise<Target> {
   const copy = new Map(
     [...tensors].map(([name, tensor]) => [name, { shape: tensor.shape, values: floatsOf(tensor) }] as const),
   );
-  return {
-    name: "state dict",
-    seeds: [Buffer.from(writeSafetensors(copy))],
-    read: async (bytes) => {
-      writeFileSync(path, bytes);
-      await importModel(path, { image: [8, 8] });
-    },
-  };
+  return fileTarget("state dict", path, [Buffer.from(writeSafetensors(copy))], () =>
+    importModel(path, { image: [8, 8] }),
+  );
 }
 
 /** After `model`: its file is what is written as Keras'. */
@@ -130,18 +111,10 @@ async function kerasFiles(folder: string): Promise<Target[]> {
   const [whole, weights] = [join(folder, "model.h5"), join(folder, "weights.h5")];
   await writeKeras(trained, whole, { weightsOnly: false });
   await writeKeras(trained, weights, { weightsOnly: true });
-  const target = (name: string, path: string, read: () => Promise<unknown>): Target => ({
-    name,
-    seeds: [readFileSync(path)],
-    read: async (bytes) => {
-      writeFileSync(path, bytes);
-      await read();
-    },
-  });
   const config = parseHdf5(readFileSync(whole), whole).text("model_config")!;
   return [
-    target("Keras model", whole, () => readKeras(whole)),
-    target("Keras weights", weights, () => readKerasWeights(weights, trained)),
+    fileTarget("Keras model", whole, [readFileSync(whole)], () => readKeras(whole)),
+    fileTarget("Keras weights", weights, [readFileSync(weights)], () => readKerasWeights(weights, trained)),
     {
       name: "model_config",
       seeds: [Buffer.from(config)],

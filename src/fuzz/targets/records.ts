@@ -7,7 +7,7 @@ import { type RunRecord, readStudyFile } from "../../report/study-record.ts";
 import { studyFileOf } from "../../study/folder.ts";
 import { parseStudy } from "../../study/study.ts";
 import { readMetrics, readRunFile, readTest } from "../../train/run-folder.ts";
-import type { Target } from "../target.ts";
+import { fileTarget, type Target } from "../target.ts";
 import { settings } from "./settings.ts";
 
 /** Studies, what their runs record, and what a report reads. */
@@ -26,14 +26,8 @@ function run(folder: string): Target[] {
     ...{ count: 2, loss: 1, accuracy: 0.5, perClass: [{ name: "cat", count: 2, accuracy: 0.5 }] },
     ...{ confusion: [[1, 1]], predictions: [0, 1] },
   };
-  const target = (name: string, value: object, read: (folder: string) => Promise<unknown>): Target => ({
-    name,
-    seeds: [Buffer.from(JSON.stringify(value))],
-    read: async (bytes) => {
-      writeFileSync(at(name), bytes);
-      await read(folder);
-    },
-  });
+  const target = (name: string, value: object, read: (folder: string) => Promise<unknown>) =>
+    fileTarget(name, at(name), [Buffer.from(JSON.stringify(value))], () => read(folder));
   return [
     target("run.json", record, readRunFile),
     target("metrics.jsonl", epoch, readMetrics),
@@ -113,13 +107,7 @@ function reported(folder: string): Target[] {
       },
     }),
   );
-  const file: Target = {
-    name: "study.json",
-    seeds: [Buffer.from(JSON.stringify(studyFileOf("photos", [settings], "0.1.0", "atento study photos")))],
-    read: async (bytes) => {
-      writeFileSync(join(study, "study.json"), bytes);
-      await readStudyFile(study);
-    },
-  };
+  const seed = Buffer.from(JSON.stringify(studyFileOf("photos", [settings], "0.1.0", "atento study photos")));
+  const file = fileTarget("study.json", join(study, "study.json"), [seed], () => readStudyFile(study));
   return [file, ...heatmaps];
 }
