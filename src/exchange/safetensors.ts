@@ -24,12 +24,12 @@ async function readWeights(path: string, into: Trained): Promise<Trained> {
   return { ...into, weights };
 }
 
-/** Every tensor of floats. @throws UserError when the file cannot be read, DamagedFile when it is none. */
+/** Every tensor. @throws UserError when the file cannot be read, DamagedFile when it is none. */
 async function readTensors(path: string): Promise<Pretrained> {
   return SafetensorsFile.with(path, async (file) => {
-    const tensors = new Map<string, { shape: readonly number[]; values: Float32Array }>();
+    const tensors = new Map<string, { shape: readonly number[]; values?: Float32Array }>();
     for (const [name, { dtype, shape }] of file.header.entries) {
-      if (isFloat(dtype)) tensors.set(name, { shape, values: floatsOf(await file.read(name)) });
+      tensors.set(name, { shape, ...(isFloat(dtype) && { values: floatsOf(await file.read(name)) }) });
     }
     return tensors;
   });

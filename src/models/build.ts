@@ -1,12 +1,12 @@
 import { topologicalOrder } from "../autodiff/gradient.ts";
 import { kerasBatchNorm } from "../nn/layers.ts";
-import { Scope, type Variables } from "../nn/scope.ts";
+import { Scope, Variables } from "../nn/scope.ts";
 import { nodeOf } from "../ops/op.ts";
 import { reshape } from "../ops/shape.ts";
 import { ShapeError } from "../tensor/errors.ts";
 import { input, type Shape, sameShape, showShape, sizeOf, type Tensor } from "../tensor/tensor.ts";
 import { type Architecture, isLayerGraph } from "./architecture.ts";
-import { IMAGES, type LayerGraph } from "./layer-graph.ts";
+import { IMAGES, type LayerGraph, type StockLayers } from "./layer-graph.ts";
 import { resnet } from "./resnet.ts";
 import { buildLayer } from "./stock-layers.ts";
 
@@ -41,12 +41,26 @@ export function buildModel(
       ? { batchNorm: kerasBatchNorm, initialization: "keras" }
       : { batchNorm: model.batchNorm, initialization: model.initialization }),
   });
-  const logits = isLayerGraph(model) ? layers(images, nn, model) : resnet(images, nn, model);
+  const logits = isLayerGraph(model) ? layerGraph(images, nn, model) : resnet(images, nn, model);
   return { images, logits, nn };
 }
 
-/** x [N,3,H,W] → logits [N,classes], layer by layer under their names. @throws ShapeError naming the layer at fault. */
-function layers(x: Tensor, nn: Scope, { layers, output, classes }: LayerGraph): Tensor {
+/** x [N,3,H,W] → logits [N,classes]. @throws ShapeError naming the layer at fault. */
+function layerGraph(x: Tensor, nn: Scope, { classes, ...model }: LayerGraph): Tensor {
+  const logits = layers(x, nn, model);
+  if (!sameShape(logits.shape, [x.shape[0], classes, 1, 1])) {
+    const found = showShape(logits.shape);
+    throw new ShapeError(
+      "logits",
+      `are ${found}, one of each of ${classes} classes is expected`,
+      model.output,
+    );
+  }
+  return reshape(logits, [x.shape[0], classes]);
+}
+
+/** The result of layers, each built under its name. @throws ShapeError naming the layer at fault. */
+function layers(x: Tensor, nn: Scope, { layers, output }: StockLayers): Tensor {
   const outputs = new Map([[IMAGES, x]]);
   for (const layer of layers) {
     const inputs = layer.inputs.map((name) => outputs.get(name)!);
@@ -56,12 +70,17 @@ function layers(x: Tensor, nn: Scope, { layers, output, classes }: LayerGraph): 
       nn.layer(name, () => buildLayer(layer, inputs, nn.scope(weightsOf))),
     );
   }
-  const logits = outputs.get(output)!;
-  if (!sameShape(logits.shape, [x.shape[0], classes, 1, 1])) {
-    const found = showShape(logits.shape);
-    throw new ShapeError("logits", `are ${found}, one of each of ${classes} classes is expected`, output);
-  }
-  return reshape(logits, [x.shape[0], classes]);
+  return outputs.get(output)!;
+}
+
+/** [1,C,H,W] of what layers give for one image. @throws ShapeError naming the layer at fault. */
+export function shapeOfLayers(model: StockLayers, image: readonly [number, number]): Shape {
+  const nn = Scope.root(new Variables(0), {
+    training: false,
+    batchNorm: kerasBatchNorm,
+    initialization: "keras",
+  });
+  return layers(input("images", [1, 3, ...image]), nn, model).shape;
 }
 
 export interface LayerSummary {

@@ -55,33 +55,43 @@ export const IMAGES = "images";
 
 const MANY = ["merge", "concat"];
 
-/** A network as a list of stock layers, each after those it reads: what other programs' model files hold. */
-export interface LayerGraph {
+/** Stock layers, each after those it reads: what other programs' model files hold. */
+export interface StockLayers {
   readonly layers: readonly Layer[];
-  /** The layer that gives the logits. */
+  /** The layer whose result is the model's. */
   readonly output: string;
+}
+
+/** A network as stock layers that give logits. */
+export interface LayerGraph extends StockLayers {
   readonly classes: number;
 }
 
-export const layerGraphSchema: z.ZodType<LayerGraph> = z
-  .strictObject({ layers: z.array(layerSchema).min(1).max(10_000), output: z.string(), classes: count })
-  .superRefine(({ layers, output }, context) => {
-    const known = new Map<string, Layer | undefined>([[IMAGES, undefined]]);
-    layers.forEach((layer, k) => {
-      const { name, kind, inputs, weightsOf } = layer;
-      const refuse = (problem: string) =>
-        context.addIssue({ code: "custom", path: ["layers", k], message: `${shorten(name)} ${problem}` });
-      if (known.has(name)) refuse("is the name of a layer before it");
-      for (const source of inputs) {
-        if (!known.has(source)) refuse(`reads ${shorten(source)}, which is no layer before it`);
-      }
-      if (inputs.length > 1 && !MANY.includes(kind)) refuse(`has ${inputs.length} inputs, ${kind} takes one`);
-      if (weightsOf !== undefined && known.get(weightsOf)?.kind !== kind) {
-        refuse(`shares the weights of ${shorten(weightsOf)}, which is no ${kind} before it`);
-      }
-      known.set(name, layer);
-    });
-    if (!known.has(output)) {
-      context.addIssue({ code: "custom", path: ["output"], message: `there is no layer ${shorten(output)}` });
+const shape = { layers: z.array(layerSchema).min(1).max(10_000), output: z.string() };
+
+function expectOrder({ layers, output }: StockLayers, context: z.core.$RefinementCtx): void {
+  const known = new Map<string, Layer | undefined>([[IMAGES, undefined]]);
+  layers.forEach((layer, k) => {
+    const { name, kind, inputs, weightsOf } = layer;
+    const refuse = (problem: string) =>
+      context.addIssue({ code: "custom", path: ["layers", k], message: `${shorten(name)} ${problem}` });
+    if (known.has(name)) refuse("is the name of a layer before it");
+    for (const source of inputs) {
+      if (!known.has(source)) refuse(`reads ${shorten(source)}, which is no layer before it`);
     }
+    if (inputs.length > 1 && !MANY.includes(kind)) refuse(`has ${inputs.length} inputs, ${kind} takes one`);
+    if (weightsOf !== undefined && known.get(weightsOf)?.kind !== kind) {
+      refuse(`shares the weights of ${shorten(weightsOf)}, which is no ${kind} before it`);
+    }
+    known.set(name, layer);
   });
+  if (!known.has(output)) {
+    context.addIssue({ code: "custom", path: ["output"], message: `there is no layer ${shorten(output)}` });
+  }
+}
+
+export const stockLayersSchema: z.ZodType<StockLayers> = z.strictObject(shape).superRefine(expectOrder);
+
+export const layerGraphSchema: z.ZodType<LayerGraph> = z
+  .strictObject({ ...shape, classes: count })
+  .superRefine(expectOrder);

@@ -2,13 +2,13 @@ import { UserError } from "../tensor/errors.ts";
 import { type Shape, sameShape, showShape, type Variable } from "../tensor/tensor.ts";
 import { isCounter } from "./weights.ts";
 
-/** Tensors of a file by name. */
-export type Pretrained = ReadonlyMap<string, { readonly shape: Shape; readonly values: Float32Array }>;
+/** Tensors of a file by name, without values where they are no floats. */
+export type Pretrained = ReadonlyMap<string, { readonly shape: Shape; readonly values?: Float32Array }>;
 
 /** What became of the tensors of a file and the variables of a model. */
 export interface Adoption {
   readonly taken: readonly string[];
-  /** Of the file: no variable has the name and the shape. */
+  /** Of the file: no variable has the name and the shape, or they are no floats. */
   readonly left: readonly string[];
   /** Of the model: drawn from the seed. */
   readonly made: readonly string[];
@@ -26,7 +26,7 @@ export function adopt(
   const kept = variables.filter(({ kind }) => kind !== "slot");
   const fits = ({ name, shape }: Variable) => {
     const given = pretrained.get(name);
-    return given !== undefined && sameShape(given.shape, shape);
+    return given?.values !== undefined && sameShape(given.shape, shape);
   };
   const fitting = kept.filter(fits);
   // biases fit many a model: what was learnt lies in the kernels
@@ -41,7 +41,7 @@ export function adopt(
     variables: variables.map((variable) => {
       if (!taken.has(variable.name)) return variable;
       const { values } = pretrained.get(variable.name)!;
-      return { ...variable, initialize: (into: Float32Array) => into.set(values) };
+      return { ...variable, initialize: (into: Float32Array) => into.set(values!) };
     }),
     adoption: {
       taken: [...taken],

@@ -1,8 +1,10 @@
 import { shorten } from "../../files/shorten.ts";
-import { IMAGES, type Layer, type LayerGraph, layerGraphSchema } from "../../models/layer-graph.ts";
-import { UserError } from "../../tensor/errors.ts";
+import { shapeOfLayers } from "../../models/build.ts";
+import { IMAGES, type Layer, type LayerGraph, stockLayersSchema } from "../../models/layer-graph.ts";
+import { ShapeError, UserError } from "../../tensor/errors.ts";
 import { type KerasLayer, type KerasModel, MODEL_TYPES, modelOf } from "./config.ts";
 import { Settings, stock } from "./stock.ts";
+import { MOST_AROUND } from "./stored.ts";
 
 /** A result of a layer of Keras' as we have it. */
 interface Value {
@@ -14,36 +16,57 @@ interface Value {
 
 export interface KerasGraph {
   readonly model: LayerGraph;
-  /** [height, width] as far as the file says. */
-  readonly image: readonly (number | null)[];
+  /** [height, width]. */
+  readonly image: readonly [number, number];
   /** For our layers with parameters: the names of Keras' layer that holds them, models around it first. */
   readonly holders: ReadonlyMap<string, readonly string[]>;
 }
 
 /**
  * Keras' functional graph as ours.
+ * @param given [height, width], where the model takes any.
  * @throws UserError naming the layer that is not read, with its position, or what is missing.
  */
-export function graphOf(model: KerasModel, where: string): KerasGraph {
+export function graphOf(model: KerasModel, where: string, given?: readonly [number, number]): KerasGraph {
   const reader = new GraphReader(where);
   const [output] = reader.read(model, undefined, []);
   const { name, rank, softmax } = output;
-  const last = reader.layers[reader.layers.length - 1];
-  const final = reader.layers.find((layer) => layer.name === name);
-  if (!final || !last) throw new UserError(`${where}: the model has no layers between input and output`);
+  const { layers, holders } = reader;
+  const final = layers.find((layer) => layer.name === name);
+  if (!final) throw new UserError(`${where}: the model has no layers between input and output`);
   if (!softmax && final.kind === "activation" && final.function !== "linear") {
     throw new UserError(
       `${where}: the model ends in ${final.function}: expected a softmax over the classes, or none`,
     );
   }
-  const classes = reader.featuresOf(name);
-  if (rank !== 1 || classes === undefined) {
+  if (rank !== 1) {
     throw new UserError(`${where}: the model's last layer ${shorten(name)} does not give one number a class`);
   }
-  const parsed = layerGraphSchema.safeParse({ layers: reader.layers, output: name, classes });
-  if (parsed.success) return { model: parsed.data, image: reader.image, holders: reader.holders };
-  const [{ path, message }] = parsed.error.issues;
-  throw new UserError(`${where}: ${shorten(`${path.join(".")}: ${message}`)}`);
+  const parsed = stockLayersSchema.safeParse({ layers, output: name });
+  if (!parsed.success) {
+    const [{ path, message }] = parsed.error.issues;
+    throw new UserError(`${where}: ${shorten(`${path.join(".")}: ${message}`)}`);
+  }
+  const image = imageOf(where, reader.image, given);
+  try {
+    const [, classes] = shapeOfLayers(parsed.data, image);
+    return { model: { ...parsed.data, classes }, image, holders };
+  } catch (error) {
+    // layers that do not fit together are a mistake of the file
+    throw error instanceof ShapeError ? new UserError(`${where}: ${error.message}`) : error;
+  }
+}
+
+function imageOf(
+  where: string,
+  [height, width]: readonly (number | null)[],
+  given: readonly [number, number] | undefined,
+): readonly [number, number] {
+  const image = [height ?? given?.[0], width ?? given?.[1]];
+  if (image[0] === undefined || image[1] === undefined) {
+    throw new UserError(`${where}: takes images of any size: say which, height × width`);
+  }
+  return [image[0], image[1]];
 }
 
 class GraphReader {
@@ -54,19 +77,6 @@ class GraphReader {
 
   constructor(where: string) {
     this.#where = where;
-  }
-
-  /** Channels of a result, known where a layer says them. */
-  featuresOf(name: string): number | undefined {
-    for (let at: string | undefined = name; at !== undefined; ) {
-      const layer = this.layers.find((candidate) => candidate.name === at);
-      if (layer?.kind === "dense") return layer.units;
-      if (layer?.kind === "conv") return layer.filters;
-      const passes = layer && layer.kind !== "concat" && layer.kind !== "permute";
-      if (layer?.kind === "reshape" && layer.shape[2] > 0) return layer.shape[2];
-      at = passes ? layer.inputs[0] : undefined;
-    }
-    return undefined;
   }
 
   /** @param fed what is given to a model inside another. @param around names of the models around this one. */
@@ -149,7 +159,7 @@ class GraphReader {
     if (MODEL_TYPES.includes(layer.type)) {
       if (call > 0)
         throw new UserError(`${label}: a model inside the model is called twice, which is not read`);
-      if (around.length > 4) throw new UserError(`${label}: models lie too deep in each other`);
+      if (around.length > MOST_AROUND) throw new UserError(`${label}: models lie too deep in each other`);
       return this.read(modelOf(layer.type, layer.config, label), inputs, path)[0];
     }
     const convert = stock.get(layer.type);

@@ -1,11 +1,11 @@
 import { shorten } from "../../files/shorten.ts";
-import type { Hdf5Dataset, Hdf5Group } from "../../formats/hdf5.ts";
 import type { Layer, LayerGraph } from "../../models/layer-graph.ts";
 import { UserError } from "../../tensor/errors.ts";
 import { reorder } from "../../tensor/layout.ts";
-import { type Shape, sameShape, showShape, sizeOf } from "../../tensor/tensor.ts";
+import { type Shape, sameShape, showShape } from "../../tensor/tensor.ts";
 import { variablesOf } from "../../train/trained.ts";
 import type { Weights } from "../../train/weights.ts";
+import type { StoredLayer } from "./stored.ts";
 
 /** A parameter or statistic of ours and where Keras keeps it. */
 export interface Slot {
@@ -69,13 +69,6 @@ function fromKeras({ shape }: Slot, values: Float32Array): Float32Array {
   return turned;
 }
 
-/** Weights that a file keeps for a layer, by Keras' name or, in Keras 3's own layout, by their number. */
-export interface StoredLayer {
-  /** For errors. */
-  readonly name: string;
-  readonly weights: ReadonlyMap<string, Hdf5Dataset>;
-}
-
 /** Without the numbers that lie in one dimension of a kernel. */
 const essential = (shape: Shape, rank: number) =>
   shape.length === rank + 1 && shape[0] === 1 ? shape.slice(1) : shape;
@@ -119,49 +112,3 @@ export function collect(
 }
 
 const MOST_PROBLEMS = 60;
-
-/**
- * Layers with weights of a group in the layout of tf.keras 2, which Keras 3 writes into .h5 too: `layer_names`, and
- * `weight_names` of each. Weights are known by the last part of their path, after the names of models around them.
- */
-export function storedLayers(
-  group: Hdf5Group,
-  where: string,
-): Map<string, StoredLayer & { all: readonly string[] }> {
-  const names = group.texts("layer_names");
-  if (!names) throw new UserError(`${where}: has no layer_names, as weights written by Keras have`);
-  if (new Set(names).size < names.length) throw new UserError(`${where}: layer_names has a name twice`);
-  const layers = new Map<string, StoredLayer & { all: readonly string[] }>();
-  for (const name of names) {
-    const own = group.group(name);
-    const paths = own?.texts("weight_names") ?? [];
-    if (!own) throw new UserError(`${where}: layer_names has ${shorten(name)}, but there is no such group`);
-    if (paths.length === 0) continue;
-    const weights = new Map<string, Hdf5Dataset>();
-    for (const path of paths) {
-      const dataset = own.dataset(path);
-      if (!dataset)
-        throw new UserError(
-          `${where}: weight_names of ${shorten(name)} has ${shorten(path)}, but there is no such dataset`,
-        );
-      weights.set(path.replace(/:\d+$/, ""), dataset);
-    }
-    layers.set(name, { name, weights, all: paths });
-  }
-  return layers;
-}
-
-/** What a group keeps for a layer: all of it, or what a model inside the model keeps for one of its layers. */
-export function within(stored: StoredLayer | undefined, path: readonly string[]): StoredLayer | undefined {
-  if (!stored) return undefined;
-  const inner = path.length > 1 ? path[path.length - 1] : undefined;
-  const own = [...stored.weights].flatMap(([key, dataset]): [string, Hdf5Dataset][] => {
-    const parts = key.split("/");
-    const last = parts.pop()!;
-    return inner === undefined || parts[parts.length - 1] === inner ? [[last, dataset]] : [];
-  });
-  return own.length === 0 ? undefined : { name: path.join("/"), weights: new Map(own) };
-}
-
-/** Numbers of a weight. */
-export const countOf = ({ shape }: Slot): number => sizeOf(shape);

@@ -119,8 +119,8 @@ async function kerasFiles(folder: string): Promise<Target[]> {
       name: "model_config",
       seeds: [Buffer.from(config)],
       read: async (bytes) => {
-        const { model } = graphOf(parseModel(bytes.toString("utf8"), "x.h5"), "x.h5");
-        holdersOf(model, [8, 8]);
+        const { model, image } = graphOf(parseModel(bytes.toString("utf8"), "x.h5"), "x.h5", [8, 8]);
+        holdersOf(model, image);
       },
     },
   ];

@@ -259,6 +259,17 @@ describe("weights to start from", () => {
     );
   });
 
+  it("are named even where they are no floats, without values", async () => {
+    const weight = { shape: [1], values: Float32Array.of(2) };
+    const ids: NewTensor = { dtype: "I32", shape: [1], values: Int32Array.of(3) };
+    writeFileSync(
+      at("ids.safetensors"),
+      writeSafetensors(new Map<string, NewTensor>(Object.entries({ weight, ids }))),
+    );
+    const read = await loadPretrained(await fingerprintOf(at("ids.safetensors")));
+    expect(Object.fromEntries(read)).toEqual({ weight, ids: { shape: [1] } });
+  });
+
   it("come from every format alike", async () => {
     const trained = made({ name: "resnet18", attention: "eca" });
     for (const format of formats.values()) {

@@ -238,6 +238,133 @@ describe("tensors that do not fit are listed", () => {
   });
 });
 
+describe("of models inside the model", () => {
+  const config = (text: string) => JSON.parse(text).config;
+  const part = (filters: number) => config(model(["Conv2D", "c", { filters, kernel_size: 1 }]));
+  const inside = model(["Functional", "a", part(3)], ["Functional", "b", part(3)]);
+  const nested = model(
+    ["Functional", "outer", config(inside)],
+    ["GlobalAveragePooling2D", "g", {}],
+    ["Dense", "d", { units: 2 }],
+  );
+
+  async function fileOf(outer: readonly string[]): Promise<Uint8Array> {
+    const datasets = new Map(
+      outer.map((path, k) => {
+        const shape = path.endsWith("kernel") ? [1, 1, 3, 3] : [3];
+        return [path, { shape, values: new Float32Array(shape.reduce((a, b) => a * b)).fill(k + 1) }];
+      }),
+    );
+    const groups = new Map([
+      ["outer", { attributes: { weight_names: outer }, datasets }],
+      layer("d", { kernel: [3, 2], bias: [2] }),
+    ]);
+    const group: NewGroup = { attributes: { layer_names: ["outer", "d"] }, groups };
+    return writeHdf5({ attributes: { model_config: nested }, groups: new Map([["model_weights", group]]) });
+  }
+  const own = ["a/c/kernel", "a/c/bias", "b/c/kernel", "b/c/bias"];
+
+  test("each layer has the weights whose path is its own, whole model or weights only", async () => {
+    writeFileSync(at("nested.h5"), await fileOf(own));
+    const read = await readKeras(at("nested.h5"));
+    const first = new Map([...read.weights].map(([name, values]) => [name, values[0]]));
+    const expected = {
+      "outer.a.c.weight": 1,
+      "outer.a.c.bias": 2,
+      "outer.b.c.weight": 3,
+      "outer.b.c.bias": 4,
+    };
+    expect(Object.fromEntries(first)).toEqual({ ...expected, "d.weight": 0, "d.bias": 0 });
+    const empty = new Map([...read.weights].map(([name, values]) => [name, values.map(() => 9)]));
+    expect(await readKerasWeights(at("nested.h5"), { ...read, weights: empty })).toEqual(read);
+  });
+
+  test("a tensor that is no layer's is unexpected", async () => {
+    expect(await refused(await fileOf([...own, "x/kernel"]))).toContain("outer/x/kernel is unexpected");
+    const twice = await refused(await fileOf([...own, "y/a/c/kernel"]));
+    expect(twice).toContain("outer/y/a/c/kernel is unexpected");
+  });
+
+  test("a path that could be of two layers is of neither", async () => {
+    const message = await refused(await fileOf(["c/kernel", "c/bias"]));
+    for (const problem of ["outer.a.c is missing", "outer.b.c is missing", "outer/c/kernel is unexpected"]) {
+      expect(message).toContain(problem);
+    }
+  });
+
+  test("Keras 3 weights of models under other names are not taken by their order", async () => {
+    const vars = (name: string, group: NewGroup): NewGroup => ({
+      groups: new Map([["vars", { attributes: { name }, ...group }]]),
+    });
+    const kernel = { shape: [1, 1, 3, 3], values: new Float32Array(9) };
+    const conv = vars("c", {
+      datasets: new Map([
+        ["0", kernel],
+        ["1", { shape: [3], values: new Float32Array(3) }],
+      ]),
+    });
+    const functional = (name: string, below: [string, NewGroup][]): NewGroup => ({
+      groups: new Map([...vars(name, {}).groups!, ["layers", { groups: new Map(below) }]]),
+    });
+    const head = vars("d", {
+      datasets: new Map([
+        ["0", { shape: [3, 2], values: new Float32Array(6) }],
+        ["1", { shape: [2], values: new Float32Array(2) }],
+      ]),
+    });
+    const keras3 = (inner: string) =>
+      writeHdf5({
+        groups: new Map([
+          [
+            "layers",
+            {
+              groups: new Map([
+                ["dense", head],
+                [
+                  "functional",
+                  functional("outer", [
+                    ["functional", functional("a", [["conv2d", conv]])],
+                    ["functional_1", functional(inner, [["conv2d", conv]])],
+                  ]),
+                ],
+              ]),
+            },
+          ],
+        ]),
+      });
+    writeFileSync(at("into.h5"), await fileOf(own));
+    const into = await readKeras(at("into.h5"));
+    writeFileSync(at("alike.weights.h5"), await keras3("b"));
+    const zeros = new Map([...into.weights].map(([name, values]) => [name, values.map(() => 0)]));
+    expect((await readKerasWeights(at("alike.weights.h5"), into)).weights).toEqual(zeros);
+    writeFileSync(at("others.weights.h5"), await keras3("z"));
+    const message = await refusal(() => readKerasWeights(at("others.weights.h5"), into));
+    expect(message).toContain("missing are outer.b.c");
+  });
+});
+
+test("classes are counted where no single layer says them", async () => {
+  const classesOf = (text: string) => graphOf(parseModel(text, "x.h5"), "x.h5").model.classes;
+  const flat = model(["Conv2D", "c", { filters: 2, kernel_size: 7 }], ["Flatten", "f", {}]);
+  expect(classesOf(flat)).toBe(8);
+  const pair = JSON.parse(model(["GlobalAveragePooling2D", "g", {}], ["Dense", "d", { units: 2 }]));
+  pair.config.layers.push({
+    ...{ class_name: "Concatenate", name: "both", config: { name: "both", axis: -1 } },
+    inbound_nodes: [
+      [
+        ["g", 0, 0, {}],
+        ["d", 0, 0, {}],
+      ],
+    ],
+  });
+  pair.config.layers.push({
+    ...{ class_name: "Softmax", name: "s", config: { name: "s", axis: -1 } },
+    inbound_nodes: inbound("both"),
+  });
+  pair.config.output_layers = [["s", 0, 0]];
+  expect(classesOf(JSON.stringify(pair))).toBe(5);
+});
+
 describe("a model_config is refused, with the layer's position, that has", () => {
   const refusedModel = (text: string) => refusal(() => graphOf(parseModel(text, "x.h5"), "x.h5"));
 

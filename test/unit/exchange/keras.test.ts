@@ -14,7 +14,7 @@ import { floatsOf, readSafetensors } from "../../../src/formats/safetensors.ts";
 import { isLayerGraph } from "../../../src/models/architecture.ts";
 import type { ModelOptions } from "../../../src/models/options.ts";
 import { Random } from "../../../src/random/random.ts";
-import { loadTrained, writeTrained } from "../../../src/train/trained.ts";
+import { loadTrained, type Trained, writeTrained } from "../../../src/train/trained.ts";
 import { sharedFolder } from "../../support/shared.ts";
 import { largestDifference, logitsOf, madeUpSmall, probabilitiesOf } from "../../support/trained.ts";
 
@@ -93,8 +93,9 @@ describe.skipIf(golden.absence)("files that Keras wrote", () => {
   });
 });
 
-describe("small files that Keras wrote, of layers of many kinds", () => {
-  const small = fileURLToPath(new URL("../../fixtures/keras/small", import.meta.url));
+describe("small files that Keras wrote", () => {
+  const fixture = (name: string) => fileURLToPath(new URL(`../../fixtures/keras/${name}`, import.meta.url));
+  const expectedOf = (name: string) => JSON.parse(readFileSync(fixture(`${name}.json`), "utf8"));
   const [height, width] = [14, 11];
   // sin(0.7·i), i counted along height, width, channels
   const images = Float32Array.from({ length: 2 * 3 * height * width }, (_, at) => {
@@ -102,18 +103,35 @@ describe("small files that Keras wrote, of layers of many kinds", () => {
     const [n, c] = [Math.floor(map / 3), map % 3];
     return Math.sin(0.7 * ((n * height * width + pixel) * 3 + c));
   });
+  const probabilities = async (trained: Trained) =>
+    probabilitiesOf(await logitsOf(trained, images, engine), 4);
 
-  test.each(["keras2", "keras3"])("%s", async (version) => {
-    const expected = JSON.parse(readFileSync(`${small}.${version}.json`, "utf8"));
-    const trained = await readKeras(`${small}.${version}.h5`);
-    expect(trained).toMatchObject({ image: [height, width], variant: "small" });
-    const logits = await logitsOf(trained, images, engine);
-    expect(largestDifference(probabilitiesOf(logits, 4), expected)).toBeLessThan(1e-6);
-    await writeTrained(trained, at(`${version}.safetensors`));
-    expect(await loadTrained(at(`${version}.safetensors`))).toEqual(trained);
-    await writeKeras(trained, at(`${version}.h5`), { weightsOnly: false });
-    expect((await readKeras(at(`${version}.h5`))).assumed).toEqual(["classes", "normalization"]);
+  test.each([
+    ["layers of many kinds", "small.keras2"],
+    ["layers of many kinds", "small.keras3"],
+    ["models inside the model, whose layers are called alike", "nested.keras2"],
+    ["models inside the model, whose layers are called alike", "nested.keras3"],
+  ])("%s: %s", async (_, name) => {
+    const trained = await readKeras(fixture(`${name}.h5`));
+    expect(trained).toMatchObject({ image: [height, width], variant: name.split(".")[0] });
+    expect(largestDifference(await probabilities(trained), expectedOf(name))).toBeLessThan(1e-6);
+    await writeTrained(trained, at(`${name}.safetensors`));
+    expect(await loadTrained(at(`${name}.safetensors`))).toEqual(trained);
+    await writeKeras(trained, at(`${name}.h5`), { weightsOnly: false });
+    expect((await readKeras(at(`${name}.h5`))).assumed).toEqual(["classes", "normalization"]);
   });
+
+  test.each(["nested.keras2.h5", "nested.keras3.h5", "nested.keras3.weights.h5"])(
+    "weights of %s into a nested model",
+    async (file) => {
+      const [name, version] = file.split(".");
+      const into = await readKeras(fixture(`${name}.${version === "keras2" ? "keras3" : "keras2"}.h5`));
+      const trained = await readKerasWeights(fixture(file), into);
+      expect(largestDifference(await probabilities(trained), expectedOf(`${name}.${version}`))).toBeLessThan(
+        1e-6,
+      );
+    },
+  );
 });
 
 const variants: readonly (readonly [string, ModelOptions])[] = [

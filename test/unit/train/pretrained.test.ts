@@ -42,9 +42,10 @@ describe("a run that starts from pretrained weights", () => {
   it("takes them by name and shape, makes the rest from its seed, and says so", async () => {
     const tensors = new Map(await trainedTensors());
     const { values } = tensors.get("fc.weight")!;
-    tensors.set("fc.weight", { shape: [2, values.length / 2], values });
+    tensors.set("fc.weight", { shape: [2, values!.length / 2], values });
     tensors.set("elsewhere.weight", { shape: [1], values: Float32Array.of(1) });
-    tensors.set("bn1.num_batches_tracked", { shape: [], values: Float32Array.of(1) });
+    tensors.set("bn1.num_batches_tracked", { shape: [] });
+    tensors.set("bn1.bias", { shape: tensors.get("bn1.bias")!.shape });
     const [folder, fresh] = [temporaryFolder(), temporaryFolder()];
     const notes: string[] = [];
     await trainRun(
@@ -57,8 +58,8 @@ describe("a run that starts from pretrained weights", () => {
     for (const name of ["fc.weight", "layer1.0.se.conv.weight"])
       expect(started.get(name)).toEqual(own.get(name));
     expect(notes).toEqual([
-      "pretrained start.safetensors: 26 tensors taken; left: fc.weight, elsewhere.weight; " +
-        "made new: layer1.0.se.conv.weight, fc.weight",
+      "pretrained start.safetensors: 25 tensors taken; left: bn1.bias, fc.weight, elsewhere.weight; " +
+        "made new: bn1.bias, layer1.0.se.conv.weight, fc.weight",
     ]);
   });
 
