@@ -1,8 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { basename } from "node:path";
-import sharp from "sharp";
 import type { Dataset } from "../data/dataset.ts";
-import { coverOf, LIMITS } from "../data/decode.ts";
+import { coverOf, openImage } from "../data/decode.ts";
 import { UserError } from "../tensor/errors.ts";
 import { enlarged, type Picture } from "./draw/overlay.ts";
 
@@ -54,14 +53,13 @@ export async function decodePhotograph(
   const [height, width] = size;
   const zoom = zoomOf(size, shown);
   try {
-    const upright = sharp(file, LIMITS).autoOrient().flatten({ background: "#ffffff" }).toColourspace("srgb");
-    const { autoOrient } = await sharp(file, LIMITS).metadata();
-    const cover = coverOf(autoOrient, { height, width });
+    const { upright, size: own } = await openImage(file);
+    const cover = coverOf(own, { height, width });
     // both are cut from one grid, so that a pixel of the map lies on its pixel of the photograph
     const cut = async (times: number) => {
       const whole = { height: times * height, width: times * width };
       const [left, top] = [times * cover.left, times * cover.top];
-      const scaled = coverOf(autoOrient, whole);
+      const scaled = coverOf(own, whole);
       const part = {
         width: Math.min(whole.width, scaled.width - left),
         height: Math.min(whole.height, scaled.height - top),

@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import sharp, { type SharpOptions } from "sharp";
+import sharp, { type Sharp, type SharpOptions } from "sharp";
 import { UserError } from "../tensor/errors.ts";
 import type { LabelledFile } from "./classFolders.ts";
 import type { ImageFiles } from "./imageFiles.ts";
@@ -16,7 +16,12 @@ const LARGEST_KEPT = 64;
 const AT_ONCE = 16;
 const REPORTED = 3;
 /** 100 megapixels: what a larger image says may be a lie that takes all memory. */
-export const LIMITS: SharpOptions = { limitInputPixels: 1e8 };
+const LIMITS: SharpOptions = { limitInputPixels: 1e8 };
+/** Lines are kept many at a time: millions of pixels in one take all memory too. */
+const MOST_TIMES_AS_LONG = 100;
+/** Some files can only be decoded whole. */
+const MOST_BYTES = 5e8;
+const BYTES_OF: Readonly<Record<string, number>> = { uchar: 1, ushort: 2, float: 4 };
 
 /** Where decoded images go: one target a size, since a size met on the way may prove not to be common to all. */
 export type Allocate = (size: ImageSize) => (path: string, pixels: Uint8Array) => void;
@@ -50,8 +55,8 @@ export async function decodeImages(
 async function firstSize(source: ImageFiles, path: string): Promise<ImageSize> {
   for await (const { bytes } of source.read(new Set([path]))) {
     try {
-      const { autoOrient } = await sharp(await bytes(), LIMITS).metadata();
-      return isSmall(autoOrient) ? { height: autoOrient.height, width: autoOrient.width } : DEFAULT_SIZE;
+      const { size } = await openImage(await bytes());
+      return isSmall(size) ? size : DEFAULT_SIZE;
     } catch {
       break;
     }
@@ -145,9 +150,30 @@ export function coverOf(
   };
 }
 
+/**
+ * An image file's bytes as a picture turned upright, in sRGB, transparency on white, and its size.
+ * @throws what sharp throws, and an Error when the picture would take too much memory.
+ */
+export async function openImage(
+  bytes: Uint8Array,
+): Promise<{ readonly upright: Sharp; readonly size: ImageSize }> {
+  const { autoOrient, channels, depth } = await sharp(bytes, LIMITS).metadata();
+  const { height, width } = autoOrient;
+  if (Math.max(height, width) > MOST_TIMES_AS_LONG * Math.min(height, width)) {
+    throw new Error(
+      `${width} × ${height} pixels: expected a side at most ${MOST_TIMES_AS_LONG} times the other`,
+    );
+  }
+  if (height * width * channels * (BYTES_OF[depth] ?? 8) > MOST_BYTES) {
+    throw new Error(`${width} × ${height} pixels of ${channels} channels (${depth}) are too many`);
+  }
+  const upright = sharp(bytes, LIMITS).autoOrient().flatten({ background: "#ffffff" }).toColourspace("srgb");
+  return { upright, size: { height, width } };
+}
+
 /** One image as [H,W,3] bytes; undefined when `exact` and its own size is another. Throws what sharp throws. */
 async function decodeImage(bytes: Buffer, size: ImageSize, exact: boolean): Promise<Uint8Array | undefined> {
-  const upright = sharp(bytes, LIMITS).autoOrient().flatten({ background: "#ffffff" }).toColourspace("srgb");
+  const { upright } = await openImage(bytes);
   const sized = exact ? upright : upright.resize(size.width, size.height, { fit: "cover" });
   const { data, info } = await sized.raw({ depth: "uchar" }).toBuffer({ resolveWithObject: true });
   if (info.width !== size.width || info.height !== size.height) return undefined;

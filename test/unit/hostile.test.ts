@@ -14,6 +14,7 @@ import { crc32 } from "node:zlib";
 import fc from "fast-check";
 import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { readImage } from "../../src/data/decode.ts";
 import { loadDataset } from "../../src/data/load.ts";
 import { readSafetensors } from "../../src/formats/safetensors.ts";
 import { SafetensorsFile } from "../../src/formats/sealed.ts";
@@ -165,11 +166,12 @@ describe("a folder of images", () => {
       .png()
       .toBuffer();
 
-  /** The same image, claiming another size. */
-  async function claiming(width: number, height: number): Promise<Buffer> {
+  /** The same image, claiming another size, and depth and colour type as a PNG says them. */
+  async function claiming(width: number, height: number, depthAndColor = [8, 2]): Promise<Buffer> {
     const bytes = await png("red");
     bytes.writeUInt32BE(width, 16);
     bytes.writeUInt32BE(height, 20);
+    bytes.set(depthAndColor, 24);
     bytes.writeUInt32BE(crc32(bytes.subarray(12, 29)), 29);
     return bytes;
   }
@@ -191,6 +193,12 @@ describe("a folder of images", () => {
     expect(message).toMatch(
       /images: 3 files are no images that can be read: cat\/7\.jpg \(.*\), dog\/8\.png \(.*pixel limit.*\), dog\/9\.png/,
     );
+    // few pixels, but lines of a hundred million bytes
+    const long = await refusal(async () => readImage(await claiming(8_000_000, 10), { height: 8, width: 8 }));
+    expect(long).toContain("8000000 × 10 pixels: expected a side at most 100 times the other");
+    // under 100 megapixels, but of four channels of 16 bits
+    const deep = await claiming(9000, 9000, [16, 6]);
+    expect(await refusal(() => readImage(deep, { height: 8, width: 8 }))).toContain("are too many");
   });
 
   it("is refused as a tar with paths that climb out, links, or absolute paths; nothing is touched", async () => {
