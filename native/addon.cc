@@ -31,7 +31,8 @@ class ArenaObject : public Napi::ObjectWrap<ArenaObject> {
   static Napi::Function define(Napi::Env env) {
     return DefineClass(env, "Arena",
                        {InstanceMethod<&ArenaObject::variables>("variables"), InstanceMethod<&ArenaObject::read>("read"),
-                        InstanceMethod<&ArenaObject::write>("write"), InstanceMethod<&ArenaObject::release>("release"),
+                        InstanceMethod<&ArenaObject::write>("write"),
+                        InstanceMethod<&ArenaObject::changed>("changed"), InstanceMethod<&ArenaObject::release>("release"),
                         InstanceAccessor<&ArenaObject::kernels>("kernels"), InstanceAccessor<&ArenaObject::isa>("isa")});
   }
 
@@ -68,6 +69,10 @@ class ArenaObject : public Napi::ObjectWrap<ArenaObject> {
   Napi::Value write(const Napi::CallbackInfo& info) {
     auto array = info[1].As<Napi::Float32Array>();
     std::memcpy(range(info, array), array.Data(), array.ByteLength());
+    return info.Env().Undefined();
+  }
+  Napi::Value changed(const Napi::CallbackInfo& info) {
+    ++arena->changes;
     return info.Env().Undefined();
   }
   Napi::Value release(const Napi::CallbackInfo& info) {
@@ -117,12 +122,12 @@ class ProgramObject : public Napi::ObjectWrap<ProgramObject> {
                         InstanceMethod<&ProgramObject::reset>("resetTimes")});
   }
 
-  // (arena, code, scratch in floats)
+  // (arena, code, scratch in floats, whether weights stay prepared)
   explicit ProgramObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<ProgramObject>(info) {
     ArenaObject* arena = ArenaObject::Unwrap(info[0].As<Napi::Object>());
     const auto code = info[1].As<Napi::Float64Array>();
     const std::string problem = program_->load(arena->arena, code.Data(), static_cast<int64_t>(code.ElementLength()),
-                                               info[2].As<Napi::Number>().Int64Value());
+                                               info[2].As<Napi::Number>().Int64Value(), info[3].As<Napi::Boolean>().Value());
     if (!problem.empty()) throw Napi::Error::New(info.Env(), problem);
   }
 

@@ -16,6 +16,9 @@ struct Plan {
   int64_t local = 0;                   // floats of workspace of each thread
   int phases = 1;                      // one after the other
   int pieces[kMaxPhases] = {1, 1, 1, 1};  // of each phase; in any order, on any thread
+  // Above 0: shared workspace holds nothing but weights, which the first phase prepares from operand 1. Equal
+  // parameters [1, prepares) prepare them alike.
+  int prepares = 0;
 };
 
 // One record at run time. Operands are the op's inputs, then its output, then what it computes along with it.

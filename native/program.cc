@@ -62,9 +62,11 @@ void Arena::release() {
   scratch = Block();
   shared = Block();
   for (Block& block : local) block = Block();
+  for (auto& [key, weights] : kept) weights = Kept();
 }
 
-std::string Program::load(std::shared_ptr<Arena> arena, const double* code, int64_t length, int64_t scratch) {
+std::string Program::load(std::shared_ptr<Arena> arena, const double* code, int64_t length, int64_t scratch,
+                          bool keeps) {
   arena_ = std::move(arena);
   scratch_ = scratch;
   const int64_t end = arena_->variables.size() + scratch;
@@ -72,7 +74,7 @@ std::string Program::load(std::shared_ptr<Arena> arena, const double* code, int6
     const std::string where = "record " + std::to_string(records_.size());
     const int64_t index = static_cast<int64_t>(code[at]);
     if (index < 0 || index >= arena_->kernels.count) return where + ": no kernel " + std::to_string(index);
-    Record record{&arena_->kernels.kernels[index], {}, {}, {}, 0};
+    Record record{&arena_->kernels.kernels[index], {}, {}, {}};
     const std::string what = where + " (" + record.kernel->name + ")";
     if (at + 2 > length) return what + ": code ends early";
     const int64_t operands = static_cast<int64_t>(code[at + 1]), last = at + 2 + 2 * operands;
@@ -95,7 +97,14 @@ std::string Program::load(std::shared_ptr<Arena> arena, const double* code, int6
       }
       record.offsets.push_back(offset);
     }
-    shared_ = std::max(shared_, record.plan.shared);
+    const int prepares = record.plan.prepares;
+    if (keeps && prepares > 0 && record.offsets[1] < arena_->variables.size()) {
+      std::vector<double> key(record.params.begin() + 1, record.params.begin() + prepares);
+      for (const int64_t part : {index, record.offsets[1], record.plan.shared}) key.push_back(static_cast<double>(part));
+      record.kept = &arena_->kept[key];
+    } else {
+      shared_ = std::max(shared_, record.plan.shared);
+    }
     local_ = std::max(local_, record.plan.local);
     records_.push_back(std::move(record));
     at += need;
@@ -103,15 +112,21 @@ std::string Program::load(std::shared_ptr<Arena> arena, const double* code, int6
   return "";
 }
 
-void Program::reserve() { arena_->reserve(scratch_, shared_, local_); }
+void Program::reserve() {
+  arena_->reserve(scratch_, shared_, local_);
+  for (const Record& record : records_)
+    if (record.kept && record.kept->block.size() == 0) record.kept->block = Block(record.plan.shared);
+}
 
 void Program::run() {
   struct Context {
     Arena* arena;
     const Record* record;
     float* operands[kMaxOperands];
+    float* shared;
     int phase;
-  } context{arena_.get(), nullptr, {}, 0};
+  } context{arena_.get(), nullptr, {}, nullptr, 0};
+  const int64_t changes = arena_->changes;
   arena_->pool.begin();
   double last = now();
   for (Record& record : records_) {
@@ -121,17 +136,20 @@ void Program::run() {
       const int64_t offset = record.offsets[k];
       context.operands[k] = offset < variables ? arena_->variables.data() + offset : arena_->scratch.data() + (offset - variables);
     }
-    for (int phase = 0; phase < record.plan.phases; ++phase) {
+    context.shared = (record.kept ? record.kept->block : arena_->shared).data();
+    const bool prepared = record.kept && record.kept->changes == changes;
+    for (int phase = prepared; phase < record.plan.phases; ++phase) {
       context.phase = phase;
       arena_->pool.run(
           record.plan.pieces[phase],
           [](void* p, int piece, int thread) {
             const Context& c = *static_cast<Context*>(p);
-            const Call call{c.operands, c.record->params.data(), c.arena->shared.data(), c.arena->local[thread].data()};
+            const Call call{c.operands, c.record->params.data(), c.shared, c.arena->local[thread].data()};
             c.record->kernel->run(call, c.phase, piece);
           },
           &context);
     }
+    if (record.kept) record.kept->changes = changes;
     const double time = now();
     record.seconds += time - last;
     last = time;

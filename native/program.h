@@ -1,6 +1,8 @@
 // Memory of one training, and the flat programs that run in it.
 #pragma once
+#include <atomic>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -27,6 +29,12 @@ class Block {
   int64_t floats_ = 0;
 };
 
+// Weights as a kernel has prepared them.
+struct Kept {
+  Block block;
+  int64_t changes = -1;  // of the arena when they were prepared
+};
+
 // Variables, which stay, and scratch, which every program of the arena uses in turn.
 class Arena {
  public:
@@ -39,6 +47,8 @@ class Arena {
 
   Block variables, scratch, shared;
   std::vector<Block> local;  // one a thread
+  std::map<std::vector<double>, Kept> kept;  // by all that they were prepared from
+  std::atomic<int64_t> changes{0};  // times that variables were, or may have been, written
   const KernelTable& kernels;
   Pool pool;
 };
@@ -48,6 +58,7 @@ struct Record {
   Plan plan;
   std::vector<int64_t> offsets;
   std::vector<double> params;
+  Kept* kept = nullptr;  // its weights, if they are kept
   double seconds = 0;  // spent since the last reset
 };
 
@@ -55,8 +66,9 @@ struct Record {
 // scratch after them.
 class Program {
  public:
-  // Returns an empty string, or what is wrong with the code: nothing unchecked ever runs.
-  std::string load(std::shared_ptr<Arena> arena, const double* code, int64_t length, int64_t scratch);
+  // Returns an empty string, or what is wrong with the code: nothing unchecked ever runs. `keeps`: weights stay as
+  // kernels have prepared them until a variable changes.
+  std::string load(std::shared_ptr<Arena> arena, const double* code, int64_t length, int64_t scratch, bool keeps);
   // Makes room in the arena: before a run, while nothing else runs there.
   void reserve();
   void run();

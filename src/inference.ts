@@ -1,6 +1,7 @@
 import { gradCamGraph } from "./cam/graphs.ts";
 import { defaultLayer, findMapLayer, mapLayers } from "./cam/layers.ts";
 import { finished } from "./cam/map.ts";
+import type { Graph } from "./compile/graph.ts";
 import { readImage } from "./data/decode.ts";
 import { normalizationTable } from "./data/prepare.ts";
 import { createEngine, type EngineOptions } from "./engine/create.ts";
@@ -106,7 +107,7 @@ export class Classifier {
     const [height, width] = this.#model.image;
     const images = this.#normalized(await readImage(image, { height, width }));
     if (map === false) {
-      this.#plain ??= this.#store.compile({ outputs: { logits: this.#build().logits }, effects: [] });
+      this.#plain ??= this.#compile({ outputs: { logits: this.#build().logits }, effects: [] });
       return { classes: this.#predictions((await this.#plain.run({ images }))["logits"]) };
     }
     const options = map === true ? {} : map;
@@ -119,6 +120,10 @@ export class Classifier {
 
   close(): void {
     this.#store.close();
+  }
+
+  #compile(graph: Graph): Executable {
+    return this.#store.compile(graph, { keepsWeights: true });
   }
 
   #build() {
@@ -136,9 +141,7 @@ export class Classifier {
     const layer = asked ?? defaultLayer(layers);
     const output = findMapLayer(layers, layer);
     const [, , h, w] = output.shape;
-    const program = this.#store.compile(
-      gradCamGraph(built, output, of === undefined ? "predicted" : "given"),
-    );
+    const program = this.#compile(gradCamGraph(built, output, of === undefined ? "predicted" : "given"));
     const look: Look = { layer, extent: [h, w], program };
     this.#programs.set(key, look);
     return look;

@@ -25,6 +25,11 @@ INLINE void plan_way(const Way& way, const Shared& shared, bool sums, Plan& plan
   plan.pieces[1] = static_cast<int>(way.pieces);
 }
 
+// Parameters of which prepared weights are made: all dimensions but N, which comes first.
+INLINE int prepares(const ConvDims& d, int64_t C, int64_t Co) {
+  return thin_pays(d) || !winograd_pays(d) || winograd_cut(same_maps(d), C, Co).share_weights ? 13 : 0;
+}
+
 // ---- forward: x [N,IH,IW,IC], w [KH,KW,IC,OC] → y [N,OH,OW,OC]
 
 // What follows the convolution; operands: x, w, affine [2,OC] if asked for, residual if asked for, y, statistics
@@ -58,6 +63,7 @@ static bool conv2d_plan(const double* p, Plan& plan) {
   if (parts.statistics) plan.lengths[parts.y() + 1] = 2 * d.OC;
   const Way way = forward_way(d);
   plan_way(way, shared_parts(way, d.OC, parts.statistics, false), parts.statistics, plan);
+  if (!parts.statistics) plan.prepares = prepares(d, d.IC, d.OC);
   return true;
 }
 
@@ -131,6 +137,7 @@ static bool conv2d_input_grad_plan(const double* p, Plan& plan) {
   if (parts.sums) plan.lengths[parts.dx() + 1] = 2 * d.IC;
   const Way way = input_grad_way(d);
   plan_way(way, shared_parts(way, d.IC, parts.sums, parts.norm), parts.sums, plan);
+  if (!parts.sums && !parts.norm && !leaves_gaps(d)) plan.prepares = prepares(d, d.OC, d.IC);
   return true;
 }
 

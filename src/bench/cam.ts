@@ -67,7 +67,7 @@ export async function measureCam(workload: CamWorkload, python: string | undefin
   );
   const store = engine.open(variables.all());
   const [dx] = gradient(logits, constant(logits.shape, 1), [images]);
-  const whole = store.compile({ outputs: { logits, dx }, effects: [] });
+  const whole = store.compile({ outputs: { logits, dx }, effects: [] }, { keepsWeights: true });
   const explainer = new Explainer(
     { model, image: IMAGE, weights, classes: new Array<string>(CLASSES).fill("") },
     engine,

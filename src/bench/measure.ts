@@ -74,7 +74,7 @@ export async function measure(workload: Workload, variant: Variant, profiled = f
   );
   const profile = profiled ? profileOf(step, steps) : undefined;
   const peakRssMiB = process.resourceUsage().maxRSS / 1024;
-  const inference = store.compile(evaluationGraph(model, variables, shape));
+  const inference = store.compile(evaluationGraph(model, variables, shape), { keepsWeights: true });
   const infer = await median(steps, () => inference.run({ images, labels }));
   const multiplyAdds = step.program.records.reduce((sum, record) => sum + record.multiplyAdds, 0);
   const gflops = (2 * multiplyAdds) / train / 1e9;

@@ -81,7 +81,7 @@ export class OpenNetwork {
     const name = `${batch} ${key}`;
     let program = this.#programs.get(name);
     if (!program) {
-      program = this.#store.compile(build(this.model(batch)));
+      program = this.#store.compile(build(this.model(batch)), { keepsWeights: true });
       this.#programs.set(name, program);
     }
     return program;

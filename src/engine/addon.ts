@@ -8,7 +8,12 @@ import { UserError } from "../tensor/errors.ts";
 /** What native/addon.cc exports. */
 export interface Addon {
   readonly Arena: new (variableFloats: number, threads: number, isa: string) => AddonArena;
-  readonly Program: new (arena: AddonArena, code: Float64Array, scratchFloats: number) => AddonProgram;
+  readonly Program: new (
+    arena: AddonArena,
+    code: Float64Array,
+    scratchFloats: number,
+    keepsWeights: boolean,
+  ) => AddonProgram;
   /** Multiply-adds a second on registers alone. */
   peak(threads: number, isa: string): number;
   /** Ends the process at once: nothing is waited for, not even a program that runs. */
@@ -24,6 +29,8 @@ export interface AddonArena {
   read(offset: number, values: Float32Array): void;
   /** Copies `values` into scratch at `offset`. */
   write(offset: number, values: Float32Array): void;
+  /** To be told after variables were written: weights that are kept are prepared anew. Nothing may run. */
+  changed(): void;
   /** Gives back all memory but the variables'; nothing may run. */
   release(): void;
 }

@@ -23,6 +23,14 @@ export interface SnapshotPlan {
   readonly physical: boolean;
 }
 
+export interface CompileOptions {
+  /**
+   * Whether weights stay in memory as the kernels want them, in the room they take again: for programs that run often
+   * before a variable changes.
+   */
+  readonly keepsWeights?: boolean;
+}
+
 /** The variables of one training and the programs that share them. */
 export interface Store {
   readonly variables: ReadonlyMap<string, Variable>;
@@ -33,7 +41,7 @@ export interface Store {
   read(name: string): Float32Array;
   /** Overwrites a variable from values in logical order. */
   write(name: string, values: Float32Array): void;
-  compile(graph: Graph): Executable;
+  compile(graph: Graph, options?: CompileOptions): Executable;
   close(): void;
 }
 

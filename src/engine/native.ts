@@ -6,7 +6,7 @@ import { UserError } from "../tensor/errors.ts";
 import { reorder } from "../tensor/layout.ts";
 import { sizeOf, type Variable } from "../tensor/tensor.ts";
 import type { Addon, AddonArena, AddonProgram } from "./addon.ts";
-import type { Engine, Executable, SnapshotPlan, Store } from "./engine.ts";
+import type { CompileOptions, Engine, Executable, SnapshotPlan, Store } from "./engine.ts";
 import { memory } from "./memory.ts";
 import { Queue } from "./queue.ts";
 
@@ -110,18 +110,20 @@ export class NativeStore implements Store {
     const { shape, layout } = this.variables.get(name) ?? missing(name);
     expectSize(name, values, shape);
     reorder(values, this.view(name), shape, layout, true);
+    this.#open.changed();
   }
 
-  compile(graph: Graph): NativeExecutable {
+  compile(graph: Graph, { keepsWeights = false }: CompileOptions = {}): NativeExecutable {
     const arena = this.#open;
     const program = lower(this.#passes ? optimize(graph) : graph, this.#places, this.#floats);
     const code = encode(program, arena.kernels);
-    const native = new this.#addon.Program(arena, code, program.scratchFloats);
+    const native = new this.#addon.Program(arena, code, program.scratchFloats, keepsWeights);
+    const writes = graph.effects.length > 0;
     return {
       program,
       inputs: new Map([...program.inputs].map(([name, { tensor }]) => [name, tensor.shape])),
       scratchBytes: 4 * program.scratchFloats,
-      run: (feeds) => this.#queue.run(() => this.#run(program, native, feeds)),
+      run: (feeds) => this.#queue.run(() => this.#run(program, native, writes, feeds)),
       times: () => native.times(),
       resetTimes: () => native.resetTimes(),
     };
@@ -130,6 +132,7 @@ export class NativeStore implements Store {
   async #run(
     program: FlatProgram,
     native: AddonProgram,
+    writes: boolean,
     feeds: Values,
   ): Promise<Record<string, Float32Array>> {
     const arena = this.#open;
@@ -140,6 +143,7 @@ export class NativeStore implements Store {
       arena.write(place.offset - this.#floats, values);
     }
     await native.run();
+    if (writes) arena.changed();
     const outputs: Record<string, Float32Array> = {};
     for (const [name, { tensor, place }] of program.outputs) {
       const values = new Float32Array(place.floats);

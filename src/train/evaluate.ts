@@ -1,6 +1,6 @@
 import type { Graph } from "../compile/graph.ts";
 import type { Loader } from "../data/loader.ts";
-import type { Executable, Store } from "../engine/engine.ts";
+import type { CompileOptions, Executable, Store } from "../engine/engine.ts";
 import { unlessAborted } from "./abort.ts";
 import { evaluationOf, predictedClasses } from "./metrics.ts";
 import { throttle } from "./pace.ts";
@@ -11,16 +11,18 @@ export class Programs {
   readonly #programs = new Map<number, Executable>();
   readonly #store: Store;
   readonly #build: (batch: number) => Graph;
+  readonly #options: CompileOptions;
 
-  constructor(store: Store, build: (batch: number) => Graph) {
+  constructor(store: Store, build: (batch: number) => Graph, options: CompileOptions = {}) {
     this.#store = store;
+    this.#options = options;
     this.#build = build;
   }
 
   of(batch: number): Executable {
     const known = this.#programs.get(batch);
     if (known) return known;
-    const program = this.#store.compile(this.#build(batch));
+    const program = this.#store.compile(this.#build(batch), this.#options);
     this.#programs.set(batch, program);
     return program;
   }

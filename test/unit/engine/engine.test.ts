@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { gradient } from "../../../src/autodiff/gradient.ts";
 import { createEngine } from "../../../src/engine/create.ts";
 import type { Engine } from "../../../src/engine/engine.ts";
 import { torchBatchNorm } from "../../../src/nn/layers.ts";
@@ -121,6 +122,41 @@ describeEngines("an engine", (engine) => {
     expect([...sum]).toEqual([106, 207]);
     store.write("w", Float32Array.of(0, 0));
     expect([...(await other.run({ x: Float32Array.of(1, 2) }))["sum"]]).toEqual([1, 2]);
+    store.close();
+  });
+
+  test.each<[string, readonly number[], number]>([
+    ["by the direct way", [40, 24, 1, 1], 9],
+    ["by Winograd's", [24, 24, 3, 3], 16],
+    ["between few maps", [1, 2, 7, 7], 9],
+  ])("weights kept %s are those of the moment, for every batch", async (_, kernel, size) => {
+    const variables = new Variables(1);
+    const nn = Scope.root(variables, { training: true, batchNorm: torchBatchNorm });
+    const w = nn.parameter("w", kernel, (values) => values.set(normal(kernel, "w")));
+    const v = nn.parameter("v", kernel, (values) => values.fill(0));
+    const store = engine.open(variables.all());
+    const programs = (keepsWeights: boolean) =>
+      [1, 3].map((batch) => {
+        const x = input("x", [batch, kernel[1], size, size]);
+        const y = conv2d(x, w);
+        const [dx] = gradient(y, y, [x]);
+        return { program: store.compile({ outputs: { y, dx }, effects: [] }, { keepsWeights }), x };
+      });
+    const [kept, plain] = [programs(true), programs(false)];
+    const expectEqual = async (what: string) => {
+      for (const [k, { program, x }] of kept.entries()) {
+        const feeds = { x: normal(x.shape, "x") };
+        expect(await program.run(feeds), what).toEqual(await plain[k].program.run(feeds));
+      }
+    };
+    await expectEqual("first");
+    await expectEqual("again");
+    store.write("w", normal(kernel, "another"));
+    await expectEqual("after a write");
+    const attrs = { momentum: 0, nesterov: false, weightDecay: 0 };
+    const step = apply(sgdOp, [w, scale(w, 1), v, input("rate", [1])], attrs);
+    await store.compile({ outputs: {}, effects: [step] }).run({ rate: Float32Array.of(0.1) });
+    await expectEqual("after a step");
     store.close();
   });
 
