@@ -92,34 +92,57 @@ INLINE int64_t most_segments(int64_t positions, int64_t taps) { return min(posit
 // Floats of one thread's workspace: where each pixel of a block reads and writes, and its segments.
 INLINE int64_t block_workspace(const Blocks& b, int64_t GW, int64_t TH, int64_t TW) {
   const int64_t heights = most_segments(b.rows, TH), widths = most_segments(GW, TW);
-  return 2 * (2 * block_pixels(b, GW) + 4 * (heights + widths) + heights * widths + 1);
+  return 2 * (2 * block_pixels(b, GW) + 4 * (heights + widths) + 5 * heights * widths);
+}
+
+// What the next tile reads and writes, in pieces of kAhead floats: fetched a few at a time between the products of
+// this one, since all at once would fill the queue of misses and keep the products waiting; into the second-level
+// cache, since the panel of weights takes half of the first.
+struct Ahead {
+  const float* const* pieces;
+  int64_t count;
+};
+
+constexpr int64_t kAhead = kPanel;  // floats
+constexpr int64_t kProducts = 8;    // of a row of taps between two fetches
+constexpr int64_t kMostAhead = 128; // pieces
+
+INLINE void fetch(const float* piece) {
+#pragma GCC unroll 4
+  for (int64_t v = 0; v < kAhead; v += 16) __builtin_prefetch(piece + v, 0, 2);
 }
 
 // M pixels × NV vectors of output channels, [M][NV·L], over TH rows of `run` products each: the taps of one kernel
 // row lie side by side in the source.
 template <int M, int NV>
 static void tile(int64_t TH, int64_t run, int64_t line, const float* source, const int64_t* from, const float* panel,
-                 int64_t panel_line, float* results) {
+                 int64_t panel_line, const Ahead& ahead, float* results) {
   V c[M][NV];
 #pragma GCC unroll 7
   for (int i = 0; i < M; ++i)
 #pragma GCC unroll 4
     for (int v = 0; v < NV; ++v) c[i][v] = V{};
+  const int64_t each = ceil_div(ahead.count, max(1, TH * ceil_div(run, kProducts)));
+  int64_t fetched = 0;
   for (int64_t t = 0; t < TH; ++t) {
     const float* a[M];
 #pragma GCC unroll 7
     for (int i = 0; i < M; ++i) a[i] = source + from[i] + t * line;
     const float* b = panel + t * panel_line;
-    for (int64_t k = 0; k < run; ++k) {
-      V w[NV];
+    for (int64_t begin = 0; begin < run; begin += kProducts) {
+      for (const int64_t stop = min(ahead.count, fetched + each); fetched < stop; ++fetched) fetch(ahead.pieces[fetched]);
+      const int64_t end = min(run, begin + kProducts);
+      for (int64_t k = begin; k < end; ++k) {
+        V w[NV];
 #pragma GCC unroll 4
-      for (int v = 0; v < NV; ++v) w[v] = load(b + v * L);
-      b += NV * L;
+        for (int v = 0; v < NV; ++v) w[v] = load(b + v * L);
+        b += NV * L;
 #pragma GCC unroll 7
-      for (int i = 0; i < M; ++i) {
-        const V x = splat(a[i][k]);
+        for (int i = 0; i < M; ++i) {
+          const V x = splat(a[i][k]);
 #pragma GCC unroll 4
-        for (int v = 0; v < NV; ++v) c[i][v] += x * w[v];
+          for (int v = 0; v < NV; ++v) c[i][v] += x * w[v];
+        }
       }
     }
   }
@@ -129,7 +152,7 @@ static void tile(int64_t TH, int64_t run, int64_t line, const float* source, con
     for (int v = 0; v < NV; ++v) store(results + (i * NV + v) * L, c[i][v]);
 }
 
-using Tile = void (*)(int64_t, int64_t, int64_t, const float*, const int64_t*, const float*, int64_t, float*);
+using Tile = void (*)(int64_t, int64_t, int64_t, const float*, const int64_t*, const float*, int64_t, const Ahead&, float*);
 
 template <int NV>
 INLINE Tile tile_of(int64_t m) {
@@ -169,6 +192,12 @@ INLINE Segment segment(int64_t begin, int64_t end, int64_t step, int64_t origin,
   return {begin, stop, w.begin, w.end - w.begin};
 }
 
+// Pixels of a block, one after the other, whose windows have the same taps.
+struct Run {
+  int64_t begin, end;
+  int64_t taps_h, taps_w, first;  // the first tap is that of the window
+};
+
 // All results of one block for one group of output channels.
 static void correlate(const Correlation& g, const Blocks& b, int64_t piece, float* workspace) {
   const int64_t index = piece / b.groups;
@@ -181,7 +210,7 @@ static void correlate(const Correlation& g, const Blocks& b, int64_t piece, floa
   int64_t* to = from + block_pixels(b, g.GW);
   Segment* rows = reinterpret_cast<Segment*>(to + block_pixels(b, g.GW));
   Segment* columns = rows + most_segments(b.rows, g.TH);
-  int64_t* starts = reinterpret_cast<int64_t*>(columns + most_segments(g.GW, g.TW));
+  Run* runs = reinterpret_cast<Run*>(columns + most_segments(g.GW, g.TW));
   const int64_t line = g.SourceW * g.C, source_image = g.SourceH * line;
 
   // pixels of equal windows side by side
@@ -191,9 +220,10 @@ static void correlate(const Correlation& g, const Blocks& b, int64_t piece, floa
   for (int64_t w = 0; w < g.GW; w = columns[widths++].end)
     columns[widths] = segment(w, g.GW, g.step_w, g.origin_w, g.TW, g.SourceW);
   int64_t q = 0;
-  starts[0] = 0;
+  Run* last = runs;
   for (int64_t i = 0; i < heights; ++i)
     for (int64_t j = 0; j < widths; ++j) {
+      const int64_t begin = q;
       for (int64_t n = n0; n < n1; ++n)
         for (int64_t h = rows[i].begin; h < rows[i].end; ++h)
           for (int64_t w = columns[j].begin; w < columns[j].end; ++w, ++q) {
@@ -201,33 +231,56 @@ static void correlate(const Correlation& g, const Blocks& b, int64_t piece, floa
                       (w * g.step_w + g.origin_w + columns[j].first) * g.C;
             to[q] = n * g.image + h * g.row + w * g.pixel;
           }
-      starts[i * widths + j + 1] = q;
+      *last++ = {begin, q, rows[i].taps, columns[j].taps, rows[i].first * g.TW + columns[j].first};
     }
 
   float results[kPixels * kPanel];
   clear_totals(g.epilogue, group.begin * kPanel, min(g.Co, group.end * kPanel));
-  const int64_t depth = g.TH * g.TW * g.C;
-  const auto compute = [&](int64_t s, int64_t t, int64_t tiles, int64_t c) {
-    const Segment &row = rows[s / widths], &column = columns[s % widths];
-    const int64_t width = panel_width(g.Co, c, kPanel);
-    const float* weight = g.panels + depth * c + (row.first * g.TW + column.first) * g.C * width;
-    const int64_t pixels = starts[s + 1] - starts[s];
-    const int64_t m0 = starts[s] + pixels * t / tiles, m = starts[s] + pixels * (t + 1) / tiles - m0;
-    prefetch(g.epilogue, to + m0, m, c, width);
-    tile_of(m, width / L)(row.taps, column.taps * g.C, line, g.source, from + m0, weight, g.TW * g.C * width, results);
-    g.epilogue.finish(g.epilogue, results, width, to + m0, m, c, min(width, g.Co - c));
+  const int64_t depth = g.TH * g.TW * g.C, first = group.begin * kPanel, end = min(g.Co, group.end * kPanel);
+  struct Job {
+    const Run* run;
+    const float* weight;
+    int64_t pixel, pixels, c, width;
+  } job{};
+  const float* pieces[kMostAhead];
+  // A tile is computed when the one after it is known.
+  const auto compute = [&](int64_t ahead) {
+    if (job.pixels == 0) return;
+    tile_of(job.pixels, job.width / L)(job.run->taps_h, job.run->taps_w * g.C, line, g.source, from + job.pixel, job.weight,
+                                       g.TW * g.C * job.width, {pieces, ahead}, results);
+    g.epilogue.finish(g.epilogue, results, job.width, to + job.pixel, job.pixels, job.c, min(job.width, g.Co - job.c));
   };
-  const int64_t first = group.begin * kPanel, end = min(g.Co, group.end * kPanel);
-  const auto tiles_of = [&](int64_t s) { return ceil_div(starts[s + 1] - starts[s], kPixels); };
+  const auto meet = [&](const Run& run, int64_t pixel, int64_t pixels, int64_t c) {
+    int64_t ahead = pieces_of(g.epilogue, to + pixel, pixels, c, pieces);
+    if (c == first && depth == g.C) {  // later panels, and other taps, find the source in the second-level cache
+      for (int64_t i = pixel; i < pixel + pixels; ++i)
+        for (int64_t k = 0; k < g.C && ahead < kMostAhead; k += kAhead) pieces[ahead++] = g.source + from[i] + k;
+    }
+    compute(ahead);
+    const int64_t width = panel_width(g.Co, c, kPanel);
+    job = {&run, g.panels + depth * c + run.first * g.C * width, pixel, pixels, c, width};
+  };
+  // tiles of a run are as equal as they can be
+  const auto for_tiles = [&](auto f) {
+    for (const Run* run = runs; run < last; ++run) {
+      const int64_t pixels = run->end - run->begin, tiles = ceil_div(pixels, kPixels);
+      const int64_t least = pixels / tiles, larger = pixels % tiles;
+      for (int64_t t = 0, pixel = run->begin; t < tiles; ++t) {
+        const int64_t m = least + (t < larger);
+        f(*run, pixel, m);
+        pixel += m;
+      }
+    }
+  };
   if (depth * (end - first) <= kSmallWeights) {  // whole pixels one after the other: memory is met in order
-    for (int64_t s = 0; s < heights * widths; ++s)
-      for (int64_t t = 0, tiles = tiles_of(s); t < tiles; ++t)
-        for (int64_t c = first; c < end; c += kPanel) compute(s, t, tiles, c);
-    return;
+    for_tiles([&](const Run& run, int64_t pixel, int64_t m) {
+      for (int64_t c = first; c < end; c += kPanel) meet(run, pixel, m, c);
+    });
+  } else {
+    for (int64_t c = first; c < end; c += kPanel)
+      for_tiles([&](const Run& run, int64_t pixel, int64_t m) { meet(run, pixel, m, c); });
   }
-  for (int64_t c = first; c < end; c += kPanel)
-    for (int64_t s = 0; s < heights * widths; ++s)
-      for (int64_t t = 0, tiles = tiles_of(s); t < tiles; ++t) compute(s, t, tiles, c);
+  compute(0);
 }
 
 INLINE int64_t panels_size(int64_t depth, int64_t Co) {
@@ -252,13 +305,17 @@ INLINE Way direct_forward(const ConvDims& d) {
   return {panels_size(d.KH * d.KW * d.IC, d.OC), block_workspace(b, d.OW, d.KH, d.KW), b.count, ceil_div(d.OC, kPanel), b.pieces()};
 }
 
+constexpr int64_t kRowsAhead = 16;  // of weights, fetched before they are packed
+
 INLINE void pack_weights(const ConvDims& d, const float* weight, float* shared, int64_t c) {
   const int64_t depth = d.KH * d.KW * d.IC, width = panel_width(d.OC, c, kPanel), channels = min(width, d.OC - c);
   const float* w = weight + c;
   float* panel = shared + depth * c;
   for (int64_t k = 0; k < depth; ++k, w += d.OC, panel += width) {
-    copy(panel, w, channels);
-    clear(panel + channels, width - channels);
+    for (int64_t v = 0; v < channels; v += 16) __builtin_prefetch(w + kRowsAhead * d.OC + v);
+    int64_t v = 0;
+    for (; v + L <= channels; v += L) store(panel + v, load(w + v));
+    for (; v < width; ++v) panel[v] = v < channels ? w[v] : 0;
   }
 }
 
@@ -322,17 +379,36 @@ INLINE Way direct_input_grad(const ConvDims& d) {
   return {all.panels, local, all.blocks, ceil_div(d.IC, kPanel) + (leaves_gaps(d) ? d.N : 0), all.pieces};
 }
 
+// from [channels][depth], `line` floats from row to row → to [depth][width], zeros behind the channels
+INLINE void pack_columns(const float* from, int64_t line, int64_t channels, int64_t depth, int64_t width, float* to) {
+  for (int64_t o = 0; o < depth; o += L, to += L * width)
+    for (int64_t v = 0; v < width; v += L) {
+      const float* block = from + v * line + o;
+      if (v + L <= channels && o + L <= depth) {
+        V rows[L];
+#pragma GCC unroll 16
+        for (int i = 0; i < L; ++i) {
+          __builtin_prefetch(block + i * line + 2 * L);
+          rows[i] = load(block + i * line);
+        }
+        transpose(rows);
+#pragma GCC unroll 16
+        for (int i = 0; i < L; ++i) store(to + i * width + v, rows[i]);
+        continue;
+      }
+      for (int64_t k = 0; k < min(L, depth - o); ++k)
+        for (int64_t i = 0; i < L; ++i) to[k * width + v + i] = v + i < channels ? block[i * line + k] : 0;
+    }
+}
+
 static void pack_transposed(const ConvDims& d, const float* weight, float* shared, int64_t c) {
   const int64_t width = panel_width(d.IC, c, kPanel), channels = min(width, d.IC - c);
   for_each_residue(d, [&](int64_t rh, int64_t rw, const Residue& h, const Residue& w, const Before& before) {
     float* panel = shared + before.panels + h.taps * w.taps * d.OC * c;
     for (int64_t th = h.taps - 1; th >= 0; --th)
-      for (int64_t tw = w.taps - 1; tw >= 0; --tw) {
-        const float* from = weight + (((rh + d.SH * th) * d.KW + rw + d.SW * tw) * d.IC + c) * d.OC;
-        for (int64_t o = 0; o < d.OC; ++o, panel += width) {
-          for (int64_t i = 0; i < channels; ++i) panel[i] = from[i * d.OC + o];
-          for (int64_t i = channels; i < width; ++i) panel[i] = 0;
-        }
+      for (int64_t tw = w.taps - 1; tw >= 0; --tw, panel += d.OC * width) {
+        const int64_t tap = (rh + d.SH * th) * d.KW + rw + d.SW * tw;
+        pack_columns(weight + (tap * d.IC + c) * d.OC, d.OC, channels, d.OC, width, panel);
       }
   });
 }

@@ -227,12 +227,16 @@ INLINE void direct_weight_grad_piece(const Call& call, int phase, int piece, con
   for (int64_t tap = row * d.KW; tap < (row + 1) * d.KW; ++tap) {
     const float* sums = call.shared + piece % g.panels * g.panel_floats + tap * d.IC * NR;
     float* out = dw + tap * d.IC * d.OC + c0;
-    for (int64_t m = 0; m < d.IC; ++m, out += d.OC, sums += width)
-      for (int64_t c = 0; c < channels; ++c) {
-        float sum = sums[c];
-        for (int64_t chunk = 1; chunk < g.chunks; ++chunk) sum += sums[chunk * g.panels * g.panel_floats + c];
-        out[c] = sum;
-      }
+    for (int64_t m = 0; m < d.IC; ++m, out += d.OC, sums += width) {
+      const auto sum = [&](int64_t c, auto t) {
+        auto total = get(sums + c, t);
+        for (int64_t chunk = 1; chunk < g.chunks; ++chunk) total += get(sums + chunk * g.panels * g.panel_floats + c, t);
+        put(out + c, total);
+      };
+      int64_t c = 0;
+      for (; c + L <= channels; c += L) sum(c, V{});
+      for (; c < channels; ++c) sum(c, 0.0f);
+    }
   }
 }
 

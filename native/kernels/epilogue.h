@@ -115,12 +115,12 @@ INLINE void finish_channels(const Epilogue& e, const float* tile, int64_t width,
     accumulate(e.totals + e.C + c, wide(products));
   }
   if (statistics) {
-    const T centre = sum / static_cast<float>(m);
+    const T centre = sum * (1 / static_cast<float>(m));
     T squares{};
     for (int64_t i = 0; i < m; ++i) squares += (kept[i] - centre) * (kept[i] - centre);
     const auto total = wide(sum);
     accumulate(e.totals + c, total);
-    accumulate(e.totals + e.C + c, wide(squares) + total * total / static_cast<double>(m));
+    accumulate(e.totals + e.C + c, wide(squares) + total * total * (1 / static_cast<double>(m)));
   }
 }
 
@@ -143,16 +143,13 @@ INLINE Finish finish_of(int flags) {
   return finish_of<gradient>(flags & 15, std::make_integer_sequence<int, 16>{});
 }
 
-// What is read and written for these pixels arrives while their products are computed.
-INLINE void prefetch(const Epilogue& e, const int64_t* to, int64_t m, int64_t c0, int64_t width) {
-  for (int64_t i = 0; i < m; ++i)
-    for (int64_t v = 0; v < width; v += 16) {
-      const int64_t at = to[i] + c0 + v;
-      if (!e.streams) __builtin_prefetch(e.target + at, 1);
-      if (e.residual) __builtin_prefetch(e.residual + at);
-      if (e.mask) __builtin_prefetch(e.mask + at);
-      if (e.x) __builtin_prefetch(e.x + at);
-    }
+// Where finishing these pixels from channel `c0` on will read and write.
+INLINE int64_t pieces_of(const Epilogue& e, const int64_t* to, int64_t m, int64_t c0, const float** pieces) {
+  int64_t count = 0;
+  for (const float* tensor : {e.streams ? nullptr : static_cast<const float*>(e.target), e.residual, e.mask, e.x})
+    if (tensor)
+      for (int64_t i = 0; i < m; ++i) pieces[count++] = tensor + to[i] + c0;
+  return count;
 }
 
 // Adds the totals of all blocks, [block][2][C], to those of the first, in the order of the blocks.

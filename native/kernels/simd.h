@@ -3,6 +3,7 @@
 #pragma once
 #include <cstdint>
 #include <type_traits>
+#include <utility>
 
 #include "../kernel.h"
 
@@ -50,6 +51,25 @@ INLINE V across(V v, F f) {
 #pragma GCC unroll 4
   for (int step = L / 2; step > 0; step /= 2) v = f(v, __builtin_shuffle(v, lane ^ step));
   return v;
+}
+
+// Blocks of `step` rows and columns change places across the diagonal of blocks twice as large.
+template <int step, int... i>
+INLINE void swap_blocks(V (&rows)[L], std::integer_sequence<int, i...>) {
+  const VI low = {(i & step ? L + i - step : i)...}, high = {(i & step ? L + i : i + step)...};
+#pragma GCC unroll 16
+  for (int r = 0; r < L; ++r) {
+    if (r & step) continue;
+    const V a = rows[r], b = rows[r + step];
+    rows[r] = __builtin_shuffle(a, b, low);
+    rows[r + step] = __builtin_shuffle(a, b, high);
+  }
+}
+
+template <int step = 1>
+INLINE void transpose(V (&rows)[L]) {
+  swap_blocks<step>(rows, std::make_integer_sequence<int, L>{});
+  if constexpr (2 * step < L) transpose<2 * step>(rows);
 }
 
 INLINE int64_t min(int64_t a, int64_t b) { return a < b ? a : b; }
