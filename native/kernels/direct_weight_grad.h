@@ -62,26 +62,55 @@ INLINE GradCut grad_cut(const ConvDims& d) {
   return g;
 }
 
+// Memory that is fetched a few lines at a time between products: `rows` of `length` floats, `pitch` apart.
+struct Lines {
+  const float* base;
+  int64_t rows, length, pitch;
+  int64_t row, column;  // of the next line
+  int64_t count() const { return rows * ceil_div(length, LINE); }
+};
+
+INLINE void advance(Lines& s, int64_t lines) {
+  for (; lines > 0 && s.row < s.rows; --lines) {
+    __builtin_prefetch(s.base + s.row * s.pitch + s.column, 0, 2);
+    s.column += LINE;
+    if (s.column >= s.length) s.column = 0, ++s.row;
+  }
+}
+
+// What the next block of pixels is made of, and how much of it to fetch between so many pixels.
+constexpr int64_t kPixelsBetween = 32;
+struct NextBlock {
+  Lines x, dy;
+  int64_t lines;
+};
+
 // M input channels × NV vectors of output channels over `n` pixels, each with its place in x and in dy; sums of
 // the block are added to `out`.
 template <int M, int NV>
-static void grad_tile(int64_t n, const int32_t* at_x, const int32_t* at_dy, const float* x, const float* dy, float* out) {
+static void grad_tile(int64_t n, const int32_t* at_x, const int32_t* at_dy, const float* x, const float* dy, NextBlock& next,
+                      float* out) {
   V c[M][NV];
 #pragma GCC unroll 16
   for (int i = 0; i < M; ++i)
 #pragma GCC unroll 2
     for (int v = 0; v < NV; ++v) c[i][v] = V{};
-  for (int64_t q = 0; q < n; ++q) {
-    const float* a = x + at_x[q];
-    const float* b = dy + at_dy[q] * (NV * L);
-    V g[NV];
+  for (int64_t begin = 0; begin < n; begin += kPixelsBetween) {
+    advance(next.x, next.lines);
+    advance(next.dy, next.lines);
+    const int64_t end = min(n, begin + kPixelsBetween);
+    for (int64_t q = begin; q < end; ++q) {
+      const float* a = x + at_x[q];
+      const float* b = dy + at_dy[q] * (NV * L);
+      V g[NV];
 #pragma GCC unroll 2
-    for (int v = 0; v < NV; ++v) g[v] = load(b + v * L);
+      for (int v = 0; v < NV; ++v) g[v] = load(b + v * L);
 #pragma GCC unroll 16
-    for (int i = 0; i < M; ++i) {
-      const V s = splat(a[i]);
+      for (int i = 0; i < M; ++i) {
+        const V s = splat(a[i]);
 #pragma GCC unroll 2
-      for (int v = 0; v < NV; ++v) c[i][v] += s * g[v];
+        for (int v = 0; v < NV; ++v) c[i][v] += s * g[v];
+      }
     }
   }
 #pragma GCC unroll 16
@@ -90,7 +119,7 @@ static void grad_tile(int64_t n, const int32_t* at_x, const int32_t* at_dy, cons
     for (int v = 0; v < NV; ++v) store(out + (i * NV + v) * L, load(out + (i * NV + v) * L) + c[i][v]);
 }
 
-using GradTile = void (*)(int64_t, const int32_t*, const int32_t*, const float*, const float*, float*);
+using GradTile = void (*)(int64_t, const int32_t*, const int32_t*, const float*, const float*, NextBlock&, float*);
 
 template <int NV>
 INLINE GradTile grad_tile_of(int64_t m) {
@@ -174,13 +203,31 @@ static void grad_piece(const Call& call, const ConvDims& d, const GradCut& g, in
   float* sums = call.shared + chunk * g.panels * g.panel_floats + k0 * d.KW * tap_floats;
   for (int64_t j = panels.begin; j < panels.end; ++j) clear(sums + j * g.panel_floats, taps * d.KW * tap_floats);
 
-  for (int64_t index = blocks.begin; index < blocks.end; ++index) {
+  struct Block {
+    int64_t n0, n1, h0, h1;
+    Range rows;  // of x
+  };
+  const auto block = [&](int64_t index) {
     const int64_t n0 = g.per_image > 1 ? index / g.per_image : index * g.images;
     const int64_t n1 = g.per_image > 1 ? n0 + 1 : min(d.N, n0 + g.images);
     const int64_t h0 = g.per_image > 1 ? index % g.per_image * g.rows : 0;
     const int64_t h1 = min(d.OH, h0 + g.rows);
-    const Range rows = source_rows(d, h0, h1, k0, taps);
+    return Block{n0, n1, h0, h1, source_rows(d, h0, h1, k0, taps)};
+  };
+  const auto next_block = [&](int64_t index) {
+    const Block b = block(index);
+    const Lines x{call.operands[0] + (b.n0 * d.IH + b.rows.begin) * d.IW * d.IC, b.n1 - b.n0,
+                   (b.rows.end - b.rows.begin) * d.IW * d.IC, image_x(d), 0, 0};
+    const Lines y{dy + (b.n0 * d.OH + b.h0) * d.OW * d.OC + panels.begin * NR, (b.n1 - b.n0) * (b.h1 - b.h0) * d.OW,
+                   min(d.OC, panels.end * NR) - panels.begin * NR, d.OC, 0, 0};
+    const int64_t tiles = (panels.end - panels.begin) * taps * d.KW * ceil_div(d.IC, GR);
+    return NextBlock{x, y, ceil_div(max(x.count(), y.count()), tiles * ceil_div(most, kPixelsBetween))};
+  };
+
+  for (int64_t index = blocks.begin; index < blocks.end; ++index) {
+    const auto [n0, n1, h0, h1, rows] = block(index);
     const int64_t height = rows.end - rows.begin, pixels = (n1 - n0) * height * d.IW;
+    NextBlock next = index + 1 < blocks.end ? next_block(index + 1) : NextBlock{};
     pack_source(call.operands[0], source, d, n0, n1, rows, pixels, packed);
     pack_gradient(dy, d, n0, n1, h0, h1, panels, most, gradients);
 
@@ -210,7 +257,7 @@ static void grad_piece(const Call& call, const ConvDims& d, const GradCut& g, in
         for (int64_t c = 0; c < d.IC;) {
           const int64_t m = min(GR, min(d.IC, c / LINE * LINE + LINE) - c);
           const GradTile f = width == NR ? grad_tile_of<2>(m) : grad_tile_of<1>(m);
-          f(counts[t], at_x + t * most, at_dy + t * most, packed + c / LINE * pixels * LINE + c % LINE, panel, out + c * width);
+          f(counts[t], at_x + t * most, at_dy + t * most, packed + c / LINE * pixels * LINE + c % LINE, panel, next, out + c * width);
           c += m;
         }
       }
