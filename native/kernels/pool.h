@@ -124,7 +124,6 @@ static bool max_pool2d_grad_plan(const double* p, Plan& plan) {
   if (!pool_dims_fit(d)) return false;
   plan.lengths[0] = d.y();
   plan.lengths[1] = plan.lengths[2] = d.x();
-  plan.local = 2 * d.C;
   plan.pieces[0] = static_cast<int>(d.N);
   return true;
 }
@@ -134,22 +133,29 @@ static void max_pool2d_grad_run(const Call& call, int, int piece) {
   const float* dy = call.operands[0] + piece * d.OH * d.OW * d.C;
   const float* x = call.operands[1] + piece * d.IH * d.IW * d.C;
   float* dx = call.operands[2] + piece * d.IH * d.IW * d.C;
-  float* best = call.local;
-  int32_t* winner = reinterpret_cast<int32_t*>(best + d.C);
   clear(dx, d.IH * d.IW * d.C);
   for (int64_t o = 0; o < d.OH * d.OW; ++o, dy += d.C) {
-    bool first = true;
-    for_taps(d, o / d.OW, o % d.OW, [&](int64_t pixel) {
-      const float* a = x + pixel * d.C;
-      const int32_t here = static_cast<int32_t>(pixel);
-      for (int64_t c = 0; c < d.C; ++c) {
-        const bool better = first || wins(a[c], best[c]);
-        best[c] = better ? a[c] : best[c];
-        winner[c] = better ? here : winner[c];
-      }
-      first = false;
-    });
-    for (int64_t c = 0; c < d.C; ++c) dx[winner[c] * d.C + c] += dy[c];
+    const auto channels = [&](int64_t c, auto t, auto none) {  // `none`: a count of taps for each channel
+      auto best = t;
+      auto winner = none;
+      int tap = 0;
+      for_taps(d, o / d.OW, o % d.OW, [&](int64_t pixel) {
+        const auto a = get(x + pixel * d.C + c, t);
+        const auto better = (a > best) | (a != a) | (none + tap == none);
+        best = better ? a : best;
+        winner = better ? none + tap : winner;
+        ++tap;
+      });
+      tap = 0;
+      for_taps(d, o / d.OW, o % d.OW, [&](int64_t pixel) {
+        float* to = dx + pixel * d.C + c;
+        put(to, get(to, t) + (winner == none + tap ? get(dy + c, t) : t));
+        ++tap;
+      });
+    };
+    int64_t c = 0;
+    for (; c + L <= d.C; c += L) channels(c, V{}, VI{});
+    for (; c < d.C; ++c) channels(c, 0.0f, 0);
   }
 }
 
