@@ -30,6 +30,7 @@ enum class Opcode {
 
 constexpr int64_t kRegionBlock = 1024;  // floats of a block
 constexpr int64_t kRegionPieces = 8;    // wanted at least
+constexpr int64_t kRegionPieceFloats = 64 * 1024;  // of several images
 constexpr int64_t kRowsInFloat = 32;   // summed before they go to doubles
 constexpr int kMaxInstructions = 64;
 constexpr int kNone = 1000;
@@ -68,8 +69,12 @@ struct Region {
     }
   }
   int64_t block_pixels() const { return max(1, min(P(), kRegionBlock / C())); }
+  // A piece is a part of an image, or where they are small and many, several: what is the same for all is found once.
   int splits() const { return static_cast<int>(min(ceil_div(P(), block_pixels()), ceil_div(kRegionPieces, N()))); }
-  int pieces() const { return static_cast<int>(N()) * splits(); }
+  int64_t images() const {
+    return splits() > 1 ? 1 : max(1, min(N() / kRegionPieces, kRegionPieceFloats / (P() * C())));
+  }
+  int pieces() const { return static_cast<int>(ceil_div(N(), images())) * splits(); }
 };
 
 INLINE bool reduces_pixels(Opcode op) { return op == Opcode::sum_pixels || op == Opcode::max_pixels; }
@@ -257,7 +262,7 @@ struct RegionPiece {
   }
 };
 
-// What an instruction needs of each channel, and what it sums, before the first block.
+// What an instruction needs of each channel, and what it sums over images, before the first block.
 INLINE void begin_instruction(const RegionPiece& at, const Instruction& n, float* own) {
   const int64_t C = at.r.C();
   if (n.op == Opcode::norm) norm_rates(at.call.operands[n.b], at.call.operands[n.c], n.value, C, own);
@@ -271,8 +276,12 @@ INLINE void begin_instruction(const RegionPiece& at, const Instruction& n, float
       own[2 * C + c] = -own[c] * sums[c] / M;
     }
   }
-  if (n.op == Opcode::sum_pixels) clear(own, C);
   if (n.op == Opcode::grad_sums) clear(own, 2 * C);
+}
+
+// What an instruction sums over the pixels of an image, before the first block.
+INLINE void begin_image(const Instruction& n, int64_t C, float* own) {
+  if (n.op == Opcode::sum_pixels) clear(own, C);
   if (n.op == Opcode::max_pixels)
     for (int64_t c = 0; c < C; ++c) own[c] = -__builtin_inff();
 }
@@ -367,8 +376,8 @@ static void run_instruction(const RegionPiece& at, const Instruction& n, int64_t
   }
 }
 
-// What a piece has summed over its pixels goes to the result, or to where the pieces of an image are joined.
-INLINE void end_instruction(const RegionPiece& at, const Instruction& n, const float* own, float* shared) {
+// What was summed over the pixels of an image goes to the result, or to where the pieces of an image are joined.
+INLINE void end_image(const RegionPiece& at, const Instruction& n, const float* own, float* shared) {
   const int64_t C = at.r.C();
   if (!reduces_pixels(n.op)) return;
   float* to = at.r.splits() > 1 ? shared + at.piece * C : at.operand(n.to, 0);
@@ -397,6 +406,29 @@ INLINE void join_pieces(const Region& r, const Call& call, const Instruction& n,
   }
 }
 
+// What the next block reads comes into the second-level cache, an equal share of it before each instruction.
+class NextRows {
+ public:
+  NextRows(const RegionPiece& at, int64_t pixel, int64_t rows) : floats_(rows * at.r.C()) {
+    for (int k = 0; k + 1 < at.r.operands() && rows > 0; ++k)
+      if (at.r.extent(k) == Extent::full) tensors_[count_++] = at.operand(k, pixel);
+    share_ = ceil_div(count_ * ceil_div(floats_, 16), at.r.instructions());
+  }
+
+  void fetch() {
+    for (int64_t i = 0; i < share_ && tensor_ < count_; ++i) {
+      __builtin_prefetch(tensors_[tensor_] + at_, 0, 2);
+      at_ += 16;
+      if (at_ >= floats_) at_ = 0, ++tensor_;
+    }
+  }
+
+ private:
+  const float* tensors_[kMaxOperands];
+  int64_t floats_, share_ = 0, at_ = 0;
+  int count_ = 0, tensor_ = 0;
+};
+
 static void region_run(const Call& call, int phase, int piece) {
   const Region r{call.params};
   if (phase == 1) {
@@ -408,7 +440,7 @@ static void region_run(const Call& call, int phase, int piece) {
     }
     return;
   }
-  const RegionPiece at{r, call, piece / r.splits(), share(r.P(), r.splits(), piece % r.splits()), piece, call.local};
+  RegionPiece at{r, call, piece / r.splits() * r.images(), share(r.P(), r.splits(), piece % r.splits()), piece, call.local};
   const int64_t C = r.C(), step = r.block_pixels();
   Instruction instructions[kMaxInstructions];
   for (int i = 0; i < r.instructions(); ++i) instructions[i] = r.instruction(i);
@@ -427,17 +459,20 @@ static void region_run(const Call& call, int phase, int piece) {
       for (int64_t c = 0; c < 2 * C; ++c) totals[c] = 0;
     }
   });
-  for (int64_t pixel = at.pixels.begin; pixel < at.pixels.end; pixel += step) {
-    const int64_t rows = min(step, at.pixels.end - pixel);
-    const int64_t next = pixel + rows, ahead = min(step, at.pixels.end - next) * C;
-    for (int k = 0; k + 1 < r.operands() && ahead > 0; ++k) {  // what is read next comes into the second-level cache
-      if (r.extent(k) != Extent::full) continue;
-      const float* p = at.operand(k, next);
-      for (int64_t i = 0; i < ahead; i += 16) __builtin_prefetch(p + i, 0, 2);
+  const int64_t end = min(r.N(), at.image + r.images()), pixels = at.pixels.end - at.pixels.begin;
+  for (; at.image < end; ++at.image) {
+    each([&](const Instruction& n, float* own, float*) { begin_image(n, C, own); });
+    const int64_t left = (end - at.image) * pixels;  // to the end of the piece: images lie one behind the other
+    for (int64_t done = 0; done < pixels; done += step) {
+      const int64_t pixel = at.pixels.begin + done, rows = min(step, pixels - done);
+      NextRows next(at, pixel + rows, min(step, left - done - rows));
+      each([&](const Instruction& n, float* own, float* shared) {
+        next.fetch();
+        run_instruction(at, n, pixel, rows, own, shared);
+      });
     }
-    each([&](const Instruction& n, float* own, float* shared) { run_instruction(at, n, pixel, rows, own, shared); });
+    each([&](const Instruction& n, float* own, float* shared) { end_image(at, n, own, shared); });
   }
-  each([&](const Instruction& n, float* own, float* shared) { end_instruction(at, n, own, shared); });
 }
 
 }  // namespace ATENTO_ISA
