@@ -89,7 +89,7 @@ export class FolderLock {
     if (!existsSync(this.#folder)) throw unwritable(this.#folder, missing);
     throw new UserError(
       `${this.#folder}: another process trains here now (this one was silent for long, or ${NAME} was removed): ` +
-        "nothing is written any more",
+        "nothing is written any more; once it is done, the same command goes on",
     );
   }
 

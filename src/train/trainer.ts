@@ -65,8 +65,11 @@ async function trainLocked(request: TrainRequest, session: Session, lock: Folder
     await write(result.status, result.figures);
     return result;
   } catch (error) {
-    // the cause matters more than that the record of it cannot be written
-    await write("failed").catch(() => undefined);
+    // the cause matters more than that the record of it cannot be written; a folder that is another's now is left alone
+    await lock
+      .expectHeld()
+      .then(() => write("failed"))
+      .catch(() => undefined);
     throw error;
   }
 }

@@ -220,6 +220,28 @@ describe("a run that was interrupted", () => {
     expect(readdirSync(folder)).not.toContain("lock.json");
   });
 
+  it("leaves a folder alone that another process has taken over, or that is gone", async () => {
+    const folder = temporaryFolder();
+    const record = '{"status": "running", "by": "another"}\n';
+    const takenOver = abortedWhen(run(folder), (runs) => {
+      if (runs !== 3) return false;
+      rmSync(join(folder, "lock.json"));
+      writeFileSync(join(folder, "run.json"), record);
+      return false;
+    });
+    await expect(trainRun(takenOver)).rejects.toThrow("another process trains here now");
+    expect(textIn(folder, "run.json")).toBe(record);
+    expect(readdirSync(join(folder, "checkpoints"))).toEqual([]);
+
+    const gone = join(temporaryFolder(), "run");
+    const removed = abortedWhen(run(gone), (runs) => {
+      if (runs === 3) rmSync(gone, { recursive: true });
+      return false;
+    });
+    await expect(trainRun(removed)).rejects.toThrow("was it removed or renamed?");
+    expect(existsSync(gone)).toBe(false);
+  });
+
   it("says so when every checkpoint is damaged", async () => {
     const folder = temporaryFolder();
     await trainRun(abortedWhen(run(folder), (runs) => runs === 8));
