@@ -50,6 +50,16 @@ export class Checkpoints {
     return readCheckpoint(this.path(step), variables);
   }
 
+  /** The one with a run's best weights. @throws UserError when it is lost or damaged: no other holds them. */
+  async best(step: number, variables: readonly Variable[]): Promise<Checkpoint> {
+    const refuse = (problem: string) =>
+      new UserError(`${problem}: it holds the best weights: remove ${this.folder} to train the run anew`);
+    if (!(await this.steps()).includes(step)) throw refuse(`${this.path(step)}: is not there`);
+    return this.read(step, variables).catch((error) => {
+      throw error instanceof DamagedFile ? refuse(error.message) : error;
+    });
+  }
+
   /**
    * The newest one that is whole; undefined when there are none at all. Damaged ones that are newer are set aside
    * under another name.

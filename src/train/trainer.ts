@@ -1,6 +1,6 @@
-import { access } from "node:fs/promises";
 import { makeFolder } from "../files/durable.ts";
 import { FolderLock } from "../files/lock.ts";
+import { SafetensorsFile } from "../formats/sealed.ts";
 import { UserError } from "../tensor/errors.ts";
 import { describeAdoption, type Pretrained } from "./adopt.ts";
 import { Checkpoints, readTrainedRun } from "./checkpoint.ts";
@@ -91,10 +91,7 @@ async function finishedBefore(request: TrainRequest): Promise<TrainResult | unde
   if (known?.status !== "done" || known.settings.train.epochs !== settings.train.epochs) return undefined;
   // what is damaged of it is made again
   const [epochs, test] = [await readMetrics(folder).catch(() => []), await readTest(folder)];
-  const hasModel = await access(runPaths(folder).model).then(
-    () => true,
-    () => false,
-  );
+  const hasModel = await SafetensorsFile.with(runPaths(folder).model, async () => true).catch(() => false);
   const { status, figures } = known;
   return figures && test && hasModel && epochs.length > 0 ? { status, epochs, figures, test } : undefined;
 }

@@ -277,7 +277,7 @@ export class Training {
     }
     const { store } = this.#session;
     await this.#keeper.settle();
-    const { weights } = await this.#checkpoints.read(best.step, [...store.variables.values()]);
+    const { weights } = await this.#checkpoints.best(best.step, [...store.variables.values()]);
     writeWeights(store, weights);
     return records[best.epoch - 1];
   }

@@ -304,6 +304,33 @@ describe("a run that was interrupted", () => {
     expectSameBits(folder);
     writeFileSync(join(folder, "test.json"), "{");
     expect((await trainRun(run(folder))).test).toEqual(whole.result.test);
+    for (const bytes of [0, 1000]) {
+      truncateSync(join(folder, "model.safetensors"), bytes);
+      expect((await trainRun(run(folder))).test).toEqual(whole.result.test);
+      expectSameBits(folder);
+    }
+  });
+
+  it("says how to go on when the checkpoint of its best weights is damaged or lost", async () => {
+    const folder = temporaryFolder();
+    // the rate explodes in the third epoch: the best is not the last
+    const schedule = { name: "step", milestones: [2], gamma: 3000 };
+    const spoilt = () =>
+      request(folder, dataset, {
+        train: { epochs: 9, optimizer: { name: "sgd", lr: 0.01 }, schedule, earlyStopping: { patience: 2 } },
+      });
+    await trainRun(spoilt());
+    const model = readFileSync(join(folder, "model.safetensors"));
+    const path = join(folder, "checkpoints", checkpointName(8));
+    const after = `: it holds the best weights: remove ${join(folder, "checkpoints")} to train the run anew`;
+    rmSync(join(folder, "model.safetensors"));
+    truncateSync(path, 3000);
+    await expect(trainRun(spoilt())).rejects.toThrow(after);
+    rmSync(path);
+    await expect(trainRun(spoilt())).rejects.toThrow(`${path}: is not there${after}`);
+    rmSync(join(folder, "checkpoints"), { recursive: true });
+    await trainRun(spoilt());
+    expect(readFileSync(join(folder, "model.safetensors")).equals(model)).toBe(true);
   });
 
   it("keeps the newest two checkpoints and the best", async () => {
