@@ -63,7 +63,10 @@ export async function readStudyFile(folder: string): Promise<StudyFile> {
   return parseAs(
     studyFileSchema,
     text,
-    (problem) => new UserError(`${path}: is no record of a study (${problem})`),
+    (problem) =>
+      new UserError(
+        `${path}: is no record of a study (${problem}): the command that trained it writes the file anew`,
+      ),
   );
 }
 

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { makeFolder, removeUnfinished, writeDurably } from "../files/durable.ts";
 import { UserError } from "../tensor/errors.ts";
 import { readTrainedRun } from "../train/checkpoint.ts";
-import { type Difference, differences } from "../train/run-folder.ts";
+import { type Difference, differences, reason } from "../train/run-folder.ts";
 import type { RunData, RunFile, RunSettings } from "../train/types.ts";
 import { isTable } from "./merge.ts";
 
@@ -52,8 +52,10 @@ export async function openStudyFolder(folder: string, study: StudyFile): Promise
     if (error.code === "ENOENT") return undefined;
     throw new UserError(`${path}: cannot be read (${error.message})`);
   });
-  if (text !== undefined) expectOurs(path, text);
-  refuseOther(folder, await trainedRuns(folder), study);
+  const known = await trainedRuns(folder);
+  // where something of ours is trained, a damaged file is written anew: the runs say what they are
+  if (text !== undefined && known.length === 0) expectOurs(path, text);
+  refuseOther(folder, known, study);
   await writeDurably(path, `${JSON.stringify(study, undefined, 2)}\n`);
 }
 
@@ -95,7 +97,7 @@ function refuseOther(folder: string, known: readonly TrainedRun[], asked: StudyF
     others.length > 0 ? ` (and ${others.length} more difference${others.length > 1 ? "s" : ""})` : "";
   throw new UserError(
     `${folder}: holds runs that cannot be compared with these: ${first.path} is ${first.was} there, ` +
-      `${first.is} here${more}: give the study another name, choose another --out, or remove the folder`,
+      `${first.is} here${reason(first)}${more}: give the study another name, choose another --out, or remove the folder`,
   );
 }
 

@@ -90,7 +90,9 @@ export async function readMetrics(folder: string): Promise<EpochRecord[]> {
   return found.map((line, index) => {
     const parsed = epochRecordSchema.safeParse(parseJson(line));
     if (parsed.success) return parsed.data;
-    throw new UserError(`${metrics}:${index + 1}: is no record of an epoch`);
+    throw new UserError(
+      `${metrics}:${index + 1}: is no record of an epoch: the command that trained the run writes the file anew`,
+    );
   });
 }
 
@@ -115,13 +117,15 @@ export async function readTest(folder: string): Promise<Evaluation | undefined> 
 export function refuseOtherRun(folder: string, known: RunSettings, asked: RunSettings): void {
   const found = differences(known, asked);
   if (found.length === 0) return;
-  const shown = found.slice(0, 10).map(({ path, was, is }) => `${path} is ${was} there, ${is} asked for`);
+  const shown = found
+    .slice(0, 10)
+    .map(
+      (difference) =>
+        `${difference.path} is ${difference.was} there, ${difference.is} asked for${reason(difference)}`,
+    );
   const more = found.length > 10 ? `; and ${found.length - 10} more` : "";
-  const { name } = asked.train.schedule;
-  const spans = found.some(({ path }) => path === "train.epochs") && spansEpochs(asked.train.schedule);
-  const why = spans ? ` (the rates of schedule ${name} depend on the number of epochs)` : "";
   throw new UserError(
-    `${folder}: holds another run: ${shown.join("; ")}${more}${why}: choose another --out, or remove the folder`,
+    `${folder}: holds another run: ${shown.join("; ")}${more}: choose another --out, or remove the folder`,
   );
 }
 
@@ -130,19 +134,28 @@ export interface Difference {
   readonly path: string;
   readonly was: string;
   readonly is: string;
+  /** Why it matters, where that is not plain. */
+  readonly why?: string;
 }
+
+/** Why a difference matters, to be put behind it; empty where that is plain. */
+export const reason = ({ why }: Difference): string => (why === undefined ? "" : ` (${why})`);
 
 /**
  * What makes two runs compute different things. Where the same data or weights lie does not, nor do more epochs under
  * a schedule whose rates do not depend on their number.
  */
 export function differences(known: RunSettings, asked: RunSettings): Difference[] {
-  const all = compare("", plain(known), plain(asked));
-  const mayGrow = !spansEpochs(asked.train.schedule) && asked.train.epochs > known.train.epochs;
-  return all.filter(
-    ({ path }) =>
-      !/^(data\.(source|name)|pretrained\.file)(\.|$)/.test(path) && !(path === "train.epochs" && mayGrow),
-  );
+  const { epochs, schedule } = asked.train;
+  const spans = spansEpochs(schedule);
+  const mayGrow = !spans && epochs > known.train.epochs;
+  const why = `the rates of schedule ${schedule.name} depend on the number of epochs`;
+  return compare("", plain(known), plain(asked))
+    .filter(
+      ({ path }) =>
+        !/^(data\.(source|name)|pretrained\.file)(\.|$)/.test(path) && !(path === "train.epochs" && mayGrow),
+    )
+    .map((difference) => (difference.path === "train.epochs" && spans ? { ...difference, why } : difference));
 }
 
 /** As JSON has it. */

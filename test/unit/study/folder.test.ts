@@ -48,6 +48,10 @@ describe("openStudyFolder", () => {
     await expect(openStudyFolder(folder, study(plain, faster))).rejects.toThrow(
       "variants.se.train.batch is 128 there, 7 here: give the study another name",
     );
+    const longer = { ...plain, train: { ...plain.train, epochs: 1000 } };
+    await expect(openStudyFolder(folder, study(longer))).rejects.toThrow(
+      /variants\.plain\.train\.epochs is \d+ there, 1000 here \(the rates of schedule cosine depend on the number of epochs\): give/,
+    );
     const others = { ...plain, data: { ...plain.data, fingerprint: "g", validation: 20 } };
     await expect(openStudyFolder(folder, study(others))).rejects.toThrow(
       'data.fingerprint is "f" there, "g" here (and 1 more difference)',
@@ -70,5 +74,14 @@ describe("openStudyFolder", () => {
   it("refuses a study.json of somebody else", async () => {
     await writeFile(join(folder, "study.json"), "[1]");
     await expect(openStudyFolder(folder, study(plain))).rejects.toThrow("study.json: is no study of ours");
+  });
+
+  it("writes a damaged study.json anew where its runs are, and still asks them", async () => {
+    await leaveRun(plain, "interrupted", true);
+    await writeFile(join(folder, "study.json"), "");
+    const other = { ...plain, data: { ...plain.data, validation: 30 } };
+    await expect(openStudyFolder(folder, study(other))).rejects.toThrow("data.validation is 50 there");
+    await openStudyFolder(folder, study(plain));
+    expect(JSON.parse(await readFile(join(folder, "study.json"), "utf8"))).toMatchObject({ name: "s" });
   });
 });
