@@ -12,6 +12,7 @@ const NAME = "lock.json";
 /** A holder on another machine is alive when it has touched its lock within this time. */
 const SILENT_MS = 60_000;
 const TOUCH_MS = 10_000;
+const LOOK_MS = 500;
 /** Longer than anybody takes from finding a lock free to taking it. */
 const SETTLE_MS = 100;
 
@@ -27,6 +28,15 @@ const holderSchema = z.object({
 });
 
 type Holder = z.output<typeof holderSchema>;
+
+/** How to wait for a holder on another machine, of which only silence tells that it is dead. */
+export interface Patience {
+  readonly signal?: AbortSignal;
+  /** Told what is waited for. */
+  readonly onNote?: (note: string) => void;
+  /** Silence that means death. */
+  readonly silentMs?: number;
+}
 
 /**
  * The right to write in a folder, which one process has at a time. A lock of a process that is dead does not count,
@@ -44,8 +54,12 @@ export class FolderLock {
     this.#touching = setInterval(touch, TOUCH_MS).unref();
   }
 
-  /** @throws UserError that names the holder when there is one, or when the folder cannot be written. */
-  static async take(folder: string): Promise<FolderLock> {
+  /**
+   * @param patience refuses nobody before it is seen whether a holder on another machine still lives.
+   * @throws UserError that names the holder when there is one, or when the folder cannot be written; the signal's
+   * reason when it is aborted.
+   */
+  static async take(folder: string, patience?: Patience): Promise<FolderLock> {
     const path = join(folder, NAME);
     const temporary = temporaryBeside(path);
     try {
@@ -53,7 +67,12 @@ export class FolderLock {
       const { mtimeMs: now } = await stat(temporary); // by the clock of the file system
       for (;;) {
         const found = await readLock(path, folder, now);
-        if (found.holder) throw refusal(folder, found.holder);
+        if (found.holder) {
+          if (!patience || !found.elsewhere) throw refusal(folder, found.holder);
+          const seen = await watch(path, folder, found.holder, now - found.touchedMs, patience);
+          if (seen === "gone") continue;
+          if (seen === "alive") throw refusal(folder, found.holder);
+        }
         const linked = !found.exists && (await tryLink(temporary, path));
         if (linked === "taken") continue;
         if (!linked) {
@@ -132,16 +151,22 @@ async function tryLink(temporary: string, path: string): Promise<"taken" | boole
   }
 }
 
-/** Whether there is a lock, and who holds it; nobody does when its process is dead. */
-async function readLock(
-  path: string,
-  folder: string,
-  now: number,
-): Promise<{ readonly exists: boolean; readonly holder?: Holder }> {
+interface Found {
+  readonly exists: boolean;
+  /** Nobody when its process is dead. */
+  readonly holder?: Holder;
+  /** Whether only silence would tell that the holder is dead. */
+  readonly elsewhere: boolean;
+  readonly touchedMs: number;
+}
+
+/** Whether there is a lock, and who holds it. */
+async function readLock(path: string, folder: string, now: number): Promise<Found> {
+  const nobody = { elsewhere: false, touchedMs: 0 };
   try {
     const { ino, mtimeMs } = await stat(path, { bigint: true });
     const parsed = holderSchema.safeParse(parseJson(await readFile(path, "utf8")));
-    if (!parsed.success) return { exists: true }; // whole when it was linked: a machine went down before it was on disk
+    if (!parsed.success) return { exists: true, ...nobody }; // whole when it was linked: a machine went down before it was on disk
     const holder = parsed.data;
     const running = isRunning(holder);
     const same = holder.inode === String(ino);
@@ -149,9 +174,49 @@ async function readLock(
       running === undefined
         ? same && now - Number(mtimeMs) < SILENT_MS
         : running && (same || holder.folder === realpathSync(folder));
-    return held ? { exists: true, holder } : { exists: true };
+    if (!held) return { exists: true, ...nobody };
+    return { exists: true, holder, elsewhere: running === undefined, touchedMs: Number(mtimeMs) };
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return { exists: false };
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return { exists: false, ...nobody };
+    throw error;
+  }
+}
+
+/** Looks at the lock of a holder elsewhere until that is touched, is gone, or was silent for long. */
+async function watch(
+  path: string,
+  folder: string,
+  { pid, host }: Holder,
+  ageMs: number,
+  { signal, onNote, silentMs = SILENT_MS }: Patience,
+): Promise<"alive" | "gone" | "silent"> {
+  const waitMs = silentMs - Math.max(0, ageMs); // below 0 where a clock was set back since
+  onNote?.(
+    `${folder}: process ${pid} on ${host} was here and may be dead: waiting up to ${Math.ceil(waitMs / 1000)} s for a sign of life`,
+  );
+  const before = await signOfLife(path);
+  const until = performance.now() + waitMs;
+  for (;;) {
+    const now = await signOfLife(path);
+    if (now !== before) return now === undefined ? "gone" : "alive";
+    const left = until - performance.now();
+    if (left <= 0) return "silent";
+    await pause(Math.min(left, LOOK_MS), undefined, { signal }).catch(() => signal?.throwIfAborted());
+  }
+}
+
+/** What a touch, or another lock, changes; asked of the open file, since file systems of a network remember answers. */
+async function signOfLife(path: string): Promise<string | undefined> {
+  try {
+    const file = await open(path, "r");
+    try {
+      const { ino, mtimeNs } = await file.stat({ bigint: true });
+      return `${ino} ${mtimeNs}`;
+    } finally {
+      await file.close();
+    }
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
     throw error;
   }
 }

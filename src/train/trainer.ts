@@ -33,7 +33,13 @@ export async function trainRun(request: TrainRequest): Promise<TrainResult> {
   }
   try {
     await makeFolder(folder);
-    const lock = await FolderLock.take(folder);
+    const { signal, onProgress } = request;
+    const onNote = (text: string) => onProgress?.({ kind: "note", text });
+    const lock = await FolderLock.take(folder, { signal, onNote }).catch((error) => {
+      if (signal?.aborted && error === signal.reason) return undefined;
+      throw error;
+    });
+    if (!lock) return { status: "interrupted", epochs: [] };
     try {
       return await trainLocked(request, session, lock);
     } finally {

@@ -104,6 +104,39 @@ describe("FolderLock", () => {
     await again.kill();
   });
 
+  it("of another machine is waited for: taken after silence, refused at a sign of life", async () => {
+    const other = await holder();
+    await other.kill();
+    await rewrite({ machine: "elsewhere", host: "far" });
+    const notes: string[] = [];
+    const patience = { silentMs: 700, onNote: (note: string) => notes.push(note) };
+    // a clock that was set back since must not keep it for ever
+    const late = new Date(Date.now() + 3_600_000);
+    await utimes(lockFile(), late, late);
+    const touching = setTimeout(() => void utimes(lockFile(), new Date(), new Date()), 100);
+    await expect(FolderLock.take(folder, patience)).rejects.toThrow("on far trains here");
+    clearTimeout(touching);
+    expect(notes).toEqual([expect.stringMatching(/on far was here and may be dead: waiting up to 1 s/)]);
+
+    await utimes(lockFile(), late, late);
+    const signal = AbortSignal.timeout(100);
+    const left = await FolderLock.take(folder, { silentMs: 60_000, signal }).catch((error) => error);
+    expect(left).toBe(signal.reason);
+    const lock = await FolderLock.take(folder, patience);
+    await lock.expectHeld();
+    await lock.release();
+    expect(await readdir(folder)).toEqual([]);
+  });
+
+  it("of another machine that is released while it is waited for is taken at once", async () => {
+    const other = await holder();
+    await rewrite({ machine: "elsewhere", host: "far" });
+    const releasing = setTimeout(() => void rm(lockFile()), 100);
+    await (await FolderLock.take(folder, { silentMs: 5000 })).release();
+    clearTimeout(releasing);
+    await other.kill();
+  });
+
   it("that is damaged is of a machine that went down", async () => {
     await writeFile(lockFile(), "");
     await (await FolderLock.take(folder)).release();

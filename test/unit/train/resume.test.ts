@@ -1,4 +1,13 @@
-import { cpSync, existsSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
@@ -218,6 +227,17 @@ describe("a run that was interrupted", () => {
     });
     expectSameBits(folder);
     expect(readdirSync(folder)).not.toContain("lock.json");
+  });
+
+  it("can be interrupted while it waits for one of another machine", async () => {
+    const folder = temporaryFolder();
+    const path = join(folder, "lock.json");
+    writeFileSync(path, "");
+    const holder = { pid: 7, host: "far", machine: "elsewhere", started: 1, since: "today", folder };
+    writeFileSync(path, JSON.stringify({ ...holder, inode: String(statSync(path).ino) }));
+    const waiting = abortedWhen(run(folder), (_, last) => last?.kind === "note");
+    expect(await trainRun(waiting)).toEqual({ status: "interrupted", epochs: [] });
+    expect(readdirSync(folder)).toEqual(["lock.json"]);
   });
 
   it("leaves a folder alone that another process has taken over, or that is gone", async () => {
