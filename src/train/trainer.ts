@@ -5,6 +5,7 @@ import { UserError } from "../tensor/errors.ts";
 import { describeAdoption, type Pretrained } from "./adopt.ts";
 import { Checkpoints, readTrainedRun } from "./checkpoint.ts";
 import { environmentOf, version } from "./environment.ts";
+import { engineToGoOn } from "./kernels.ts";
 import { runPaths } from "./run-data.ts";
 import { readMetrics, readTest, refuseOtherRun, writeRunFile } from "./run-folder.ts";
 import { openSession, type Session } from "./session.ts";
@@ -18,23 +19,22 @@ import type { RunFigures, RunFile, TrainRequest, TrainResult } from "./types.ts"
  * @throws UserError when the folder holds another run, is held by another process or cannot be written, when
  * settings and data do not fit, or when the machine lacks the memory; Diverged when the loss is no longer finite.
  */
-export async function trainRun(request: TrainRequest): Promise<TrainResult> {
-  const { folder, settings, dataset, engine } = request;
-  const finished = await finishedBefore(request);
+export async function trainRun(asked: TrainRequest): Promise<TrainResult> {
+  const { folder, settings, dataset, signal, onProgress } = asked;
+  const finished = await finishedBefore(asked);
   if (finished) {
     await FolderLock.removeDead(folder);
     return finished;
   }
-  if (request.signal?.aborted) return { status: "interrupted", epochs: [] };
+  if (signal?.aborted) return { status: "interrupted", epochs: [] };
+  const onNote = (text: string) => onProgress?.({ kind: "note", text });
+  const engine = engineToGoOn(await readTrainedRun(folder), asked.engine, onNote);
+  const request = { ...asked, engine };
   const session = openSession(settings, dataset, engine, await startOf(request));
-  if (session.adoption) {
-    const text = `pretrained ${settings.pretrained?.file}: ${describeAdoption(session.adoption)}`;
-    request.onProgress?.({ kind: "note", text });
-  }
+  if (session.adoption)
+    onNote(`pretrained ${settings.pretrained?.file}: ${describeAdoption(session.adoption)}`);
   try {
     await makeFolder(folder);
-    const { signal, onProgress } = request;
-    const onNote = (text: string) => onProgress?.({ kind: "note", text });
     const lock = await FolderLock.take(folder, { signal, onNote }).catch((error) => {
       if (signal?.aborted && error === signal.reason) return undefined;
       throw error;

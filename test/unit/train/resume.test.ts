@@ -378,4 +378,29 @@ describe.skipIf(native.name !== "native")("on the native engine, where it is bui
     }
     expect(textIn(folder, "metrics.jsonl")).toBe(textIn(whole, "metrics.jsonl"));
   });
+
+  it("goes on with the instruction set it was begun with, and says so where it cannot be had", async () => {
+    const dataset = toyDataset();
+    const [whole, folder] = [temporaryFolder(), temporaryFolder()];
+    const run = (into: string) => ({ ...request(into, dataset, asked), engine: native });
+    const baseline = createEngine({ isa: "baseline", threads: 1 });
+    await trainRun({ ...run(whole), engine: baseline });
+    await trainRun(abortedWhen({ ...run(folder), engine: baseline }, (runs) => runs === 5));
+    const record = JSON.parse(textIn(folder, "run.json"));
+    expect(record.environment.engine).toMatch(/^native engine \(baseline, 1 thread\)$/);
+    await trainRun(run(folder));
+    expect(tensorsIn(lastCheckpoint(folder))).toEqual(tensorsIn(lastCheckpoint(whole)));
+    expect(textIn(folder, "run.json")).toContain("native engine (baseline, ");
+
+    record.environment.engine = "native engine (other, 1 thread)";
+    writeFileSync(join(folder, "run.json"), JSON.stringify(record));
+    const notes: string[] = [];
+    await trainRun({
+      ...run(folder),
+      onProgress: (progress) => progress.kind === "note" && notes.push(progress.text),
+    });
+    expect(notes).toEqual([
+      expect.stringMatching(/^begun with the native engine \(other, .*the last bits may differ/),
+    ]);
+  });
 });
