@@ -1,5 +1,5 @@
-import { getSystemErrorMap } from "node:util";
 import { CommanderError } from "commander";
+import { refusalOf } from "../files/durable.ts";
 import { UserError } from "../tensor/errors.ts";
 
 /** Work was saved on request before it was done; the message says how to go on. */
@@ -32,21 +32,14 @@ const prefixed = (message: string) =>
     .map((line) => `error: ${line}`)
     .join("\n");
 
-/** What a person can mend: files, folders and their rights. */
-const MENDABLE = new Set(
-  "ENOSPC EDQUOT EFBIG EACCES EPERM EROFS ENOTDIR EEXIST EISDIR ENOENT ENAMETOOLONG ELOOP EMFILE ENFILE EIO".split(
-    " ",
-  ),
-);
-
 /** What the operating system refused, as a mistake that the user can mend; undefined for any other error. */
 function systemMistake(error: unknown): string | undefined {
   if (!(error instanceof Error)) return undefined;
   if (error instanceof RangeError && /allocation failed|invalid .*array.* length/i.test(error.message)) {
     return `the memory cannot be had (${error.message}): take a smaller batch or model, or free some memory`;
   }
-  const { code, path, syscall, errno } = error as NodeJS.ErrnoException;
-  if (code === undefined || !syscall || !MENDABLE.has(code)) return undefined;
-  const words = getSystemErrorMap().get(errno ?? 0)?.[1] ?? code;
+  const words = refusalOf(error);
+  if (words === undefined) return undefined;
+  const { path, syscall } = error as NodeJS.ErrnoException;
   return `${path ?? syscall}: ${words}: check the path, its rights and the space left there`;
 }

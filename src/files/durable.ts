@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { statSync } from "node:fs";
 import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
+import { getSystemErrorMap } from "node:util";
 import { UserError } from "../tensor/errors.ts";
 import { isRunning, ownIdentity } from "./process.ts";
 
@@ -117,12 +118,27 @@ const reasons: Readonly<Record<string, string>> = {
   EEXIST: "a file of that name is in the way: choose another folder with --out",
   EISDIR: "a folder of that name is in the way: remove or rename it",
   ENAMETOOLONG: "the path is too long: choose a shorter one with --out",
+  ENOTCONN: "the disk is no longer connected: connect it, or choose another with --out",
+  ENODEV: "the disk is no longer there: connect it, or choose another with --out",
   EIO: "the disk reports an error (input/output): check it, or choose another with --out",
 };
+
+/** Codes that only a defect of ours brings about: a wrong argument, a closed file, a stranger's memory. */
+const OURS = new Set(["EINVAL", "EBADF", "EFAULT"]);
+
+/** In words what the operating system refused, where a person can mend it; undefined for any other error. */
+export function refusalOf(error: unknown): string | undefined {
+  const { code, syscall, errno } = error as NodeJS.ErrnoException;
+  if (code === undefined || errno === undefined || !syscall || OURS.has(code)) return undefined;
+  return getSystemErrorMap().get(errno)?.[1] ?? "the system refuses it";
+}
 
 /** The same error, as one about the path when it comes from the system and not from a defect of ours. */
 export function unwritable(path: string, error: unknown): unknown {
   const { code } = error as NodeJS.ErrnoException;
-  const reason = code === undefined || !Object.hasOwn(reasons, code) ? undefined : reasons[code];
+  if (code === undefined) return error;
+  const words = refusalOf(error);
+  const other = words && `${words} (${code}): check the disk, or choose another with --out`;
+  const reason = Object.hasOwn(reasons, code) ? reasons[code] : other;
   return reason ? new UserError(`${path}: cannot be written: ${reason}`, { cause: error }) : error;
 }

@@ -43,6 +43,17 @@ describe("endingOf", () => {
     });
   });
 
+  it("takes a disk that is gone for such a mistake, and a wrong argument for a defect", () => {
+    const system = (code: string, errno: number) =>
+      Object.assign(new Error(code), { code, errno, syscall: "write", path: "/runs/x" });
+    const away = endingOf(system("ENODEV", -19));
+    expect(away).toEqual({
+      code: 2,
+      text: expect.stringMatching(/^error: \/runs\/x: no such device: check/),
+    });
+    expect(endingOf(system("EINVAL", -22)).code).toBe(1);
+  });
+
   it("takes memory that cannot be had for a mistake, too", () => {
     const text = expect.stringMatching(
       /^error: the memory cannot be had \(.*\): take a smaller batch or model/,

@@ -147,6 +147,20 @@ it("names the reason of a full disk, and passes a defect of ours on as it is", (
       "/runs/x: cannot be written: no space is left on the disk: free some, then run the same command again",
     cause: full,
   });
+  const system = (code: string, errno: number) =>
+    unwritable("/runs/x", Object.assign(new Error(code), { code, errno, syscall: "fsync" }));
+  const cannot = (reason: string) => ({ message: `/runs/x: cannot be written: ${reason}` });
+  expect(system("ENOTCONN", -107)).toMatchObject(
+    cannot("the disk is no longer connected: connect it, or choose another with --out"),
+  );
+  expect(system("EBUSY", -16)).toMatchObject(
+    cannot("resource busy or locked (EBUSY): check the disk, or choose another with --out"),
+  );
+  // such as a stale handle of NFS, of which node knows no name
+  expect(system("Unknown system error -116", -116)).toMatchObject(
+    cannot("the system refuses it (Unknown system error -116): check the disk, or choose another with --out"),
+  );
+  expect(system("EBADF", -9)).toMatchObject({ message: "EBADF" });
   const defect = new TypeError("x is not a function");
   expect(unwritable("/runs/x", defect)).toBe(defect);
 });
