@@ -9,6 +9,7 @@ import type { FailedRun } from "../study/results.ts";
 import { runStudy } from "../study/run.ts";
 import type { Study } from "../study/study.ts";
 import { UserError } from "../tensor/errors.ts";
+import { unlessAborted } from "../train/abort.ts";
 import {
   answer,
   display,
@@ -94,9 +95,9 @@ async function train(
 ) {
   await makeFolder(options.out);
   const narrator = new Narrator(show, study.name);
-  const outcome = await interruptible(show, async (signal) => {
+  const { outcome, files } = await interruptible(show, async (signal) => {
     const dataset = await loadShown(study.data.source, show, signal);
-    return runStudy(study, {
+    const outcome = await runStudy(study, {
       out: options.out,
       dataset,
       engine,
@@ -105,15 +106,23 @@ async function train(
       checkpointMs: 1000 * options.checkpointEvery,
       onProgress: (progress) => narrator.report(progress),
     });
+    show.clear();
+    if (outcome.status === "interrupted" || !outcome.results) return { outcome };
+    const files = await unlessAborted(writeReport(outcome.folder, { language: options.lang }), signal).catch(
+      (error) => {
+        if (signal.aborted && error === signal.reason) return undefined;
+        throw error;
+      },
+    );
+    return { outcome, files };
   });
-  show.clear();
-  const { status, folder, failed, results } = outcome;
+  const { folder, failed, results } = outcome;
+  const status = outcome.results && !files ? "interrupted" : outcome.status;
   if (status === "interrupted") {
     if (options.json) answer(options, { status, folder, results }, "");
     throw new Interrupted(`saved in ${folder}`);
   }
-  if (!results) throw unfinished(failed);
-  const files = await writeReport(folder, { language: options.lang });
+  if (!results || !files) throw unfinished(failed);
   const page = files[0];
   answer(
     options,

@@ -7,6 +7,7 @@ import type { Engine } from "../engine/engine.ts";
 import { completeExports } from "../exchange/export.ts";
 import { loadPretrained } from "../exchange/pretrained.ts";
 import { writeDurably } from "../files/durable.ts";
+import { unlessAborted } from "../train/abort.ts";
 import { Diverged } from "../train/diverged.ts";
 import { version } from "../train/environment.ts";
 import { readMetrics, readTest } from "../train/run-folder.ts";
@@ -98,14 +99,13 @@ export async function runStudy(study: Study, request: StudyRequest): Promise<Stu
       report({ kind: "note", text: trained.message });
     } else {
       const explained = await explainFinished(folder, settings, request, report);
-      if (explained === "interrupted") {
+      if (explained === "interrupted" || !(await exported(at, signal, report))) {
         report({ kind: "end" });
         return outcome("interrupted");
       }
       const { figures, epochs, test } = trained;
       run = { settings, figures: figures!, epochs, test, ...explained };
       finished.push(run);
-      await completeExports(at, (text) => report({ kind: "note", text }));
     }
     const known = [...others, ...finished];
     if (known.length > 0) {
@@ -135,6 +135,22 @@ async function explainFinished(
     if (!(error instanceof NoMaps)) throw error;
     report({ kind: "note", text: error.message });
     return {};
+  }
+}
+
+/** Writes a finished run in every format; false when it is interrupted, and what is missing is written next time. */
+async function exported(
+  folder: string,
+  signal: AbortSignal | undefined,
+  report: (run: StudyProgress["run"]) => void,
+): Promise<boolean> {
+  const exporting = completeExports(folder, (text) => report({ kind: "note", text }));
+  try {
+    await unlessAborted(exporting, signal);
+    return true;
+  } catch (error) {
+    if (signal?.aborted && error === signal.reason) return false;
+    throw error;
   }
 }
 

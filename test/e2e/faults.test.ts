@@ -330,6 +330,21 @@ describe("a run folder", () => {
     expectWhole("there");
   });
 
+  it("is left while its report is written, with what to type to go on", async () => {
+    let sent = false;
+    const left = await study("reported", {
+      onStderr: (text, kill) => {
+        if (!sent && text.includes("test accuracy")) kill("SIGINT");
+        sent ||= text.includes("test accuracy");
+      },
+    });
+    expect(left.code).toBe(130);
+    expect(left.stdout).toBe("");
+    expect(left.stderr).toMatch(/^to go on: atento study one\.yaml --out reported$/m);
+    expect((await study("reported")).code).toBe(0);
+    expectWhole("reported");
+  });
+
   it("is left at once when asked twice, and nothing is lost", async () => {
     let asked = 0;
     const left = await study("twice", {
