@@ -53,10 +53,16 @@ for (const name of ["write", "writeFile", "sync", "close"]) {
   watch(prototype, name, (self, args) =>
     before(name, pathOf(self), () => {
       if (name === "write") writeHalf(self as FileHandle, args as [Uint8Array, number, number, number]);
+      if (name === "writeFile") writeHalf(self as FileHandle, wholeOf(args[0] as string | Uint8Array));
     }),
   );
 }
 syncBuiltinESMExports();
+
+function wholeOf(content: string | Uint8Array): [Uint8Array, number, number, number] {
+  const bytes = Buffer.from(content);
+  return [bytes, 0, bytes.length, 0];
+}
 
 function writeHalf(
   { fd }: FileHandle,
