@@ -44,12 +44,13 @@ export interface Patience {
  */
 export class FolderLock {
   readonly #folder: string;
-  readonly #inode: string;
+  /** What the lock says as long as it is this one; some file systems give one file a new inode now and then. */
+  readonly #text: string;
   readonly #touching: NodeJS.Timeout;
 
-  private constructor(folder: string, inode: string) {
+  private constructor(folder: string, text: string) {
     this.#folder = folder;
-    this.#inode = inode;
+    this.#text = text;
     const touch = () => utimes(join(folder, NAME), new Date(), new Date()).catch(() => undefined);
     this.#touching = setInterval(touch, TOUCH_MS).unref();
   }
@@ -63,7 +64,7 @@ export class FolderLock {
     const path = join(folder, NAME);
     const temporary = temporaryBeside(path);
     try {
-      const inode = await writeHolder(temporary, folder);
+      const { inode, text } = await writeHolder(temporary, folder);
       const { mtimeMs: now } = await stat(temporary); // by the clock of the file system
       for (;;) {
         const found = await readLock(path, folder, now);
@@ -81,7 +82,7 @@ export class FolderLock {
           const { holder } = await readLock(path, folder, now);
           if (holder && holder.inode !== inode) throw refusal(folder, holder);
         }
-        return new FolderLock(folder, inode);
+        return new FolderLock(folder, text);
       }
     } catch (error) {
       throw unwritable(path, error);
@@ -102,8 +103,7 @@ export class FolderLock {
 
   /** @throws UserError when another process has taken over, which it may after this one was silent for long. */
   async expectHeld(): Promise<void> {
-    const found = await inodeOf(join(this.#folder, NAME));
-    if (found === this.#inode) return;
+    if (await this.#isOurs()) return;
     const missing = Object.assign(new Error("folder"), { code: "ENOENT" });
     if (!existsSync(this.#folder)) throw unwritable(this.#folder, missing);
     throw new UserError(
@@ -116,12 +116,19 @@ export class FolderLock {
     clearInterval(this.#touching);
     const path = join(this.#folder, NAME);
     // a lock that cannot be removed does not block: its process will be dead
-    if ((await inodeOf(path)) === this.#inode) await rm(path, { force: true }).catch(() => undefined);
+    if (await this.#isOurs()) await rm(path, { force: true }).catch(() => undefined);
+  }
+
+  async #isOurs(): Promise<boolean> {
+    return (await readFile(join(this.#folder, NAME), "utf8").catch(() => "")) === this.#text;
   }
 }
 
-/** Writes who we are into a new file and returns its inode. */
-async function writeHolder(path: string, folder: string): Promise<string> {
+/** Writes who we are into a new file; its inode and what it says. */
+async function writeHolder(
+  path: string,
+  folder: string,
+): Promise<{ readonly inode: string; readonly text: string }> {
   const file = await open(path, "wx");
   try {
     const inode = String((await file.stat({ bigint: true })).ino);
@@ -131,8 +138,9 @@ async function writeHolder(path: string, folder: string): Promise<string> {
       folder: realpathSync(folder),
       inode,
     };
-    await file.writeFile(`${JSON.stringify(holder)}\n`);
-    return inode;
+    const text = `${JSON.stringify(holder)}\n`;
+    await file.writeFile(text);
+    return { inode, text };
   } finally {
     await file.close();
   }
@@ -219,13 +227,6 @@ async function signOfLife(path: string): Promise<string | undefined> {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
     throw error;
   }
-}
-
-async function inodeOf(path: string): Promise<string | undefined> {
-  return stat(path, { bigint: true }).then(
-    ({ ino }) => String(ino),
-    () => undefined,
-  );
 }
 
 function refusal(folder: string, { pid, host, since }: Holder): UserError {

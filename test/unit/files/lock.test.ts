@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { cp, mkdtemp, readdir, readFile, rm, stat, utimes, writeFile } from "node:fs/promises";
+import { cp, mkdtemp, readdir, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -158,7 +158,20 @@ describe("FolderLock", () => {
     const lock = await FolderLock.take(folder);
     await rm(lockFile());
     await expect(lock.expectHeld()).rejects.toThrow("another process trains here now");
+    const next = await FolderLock.take(folder);
+    await expect(lock.expectHeld()).rejects.toThrow("another process trains here now");
     await lock.release();
+    await next.expectHeld();
+    await next.release();
+  });
+
+  it("is not lost when the file system gives its file another inode", async () => {
+    const lock = await FolderLock.take(folder);
+    await cp(lockFile(), `${lockFile()}-copy`);
+    await rename(`${lockFile()}-copy`, lockFile());
+    await lock.expectHeld();
+    await lock.release();
+    expect(await readdir(folder)).toEqual([]);
   });
 
   it("cannot be had where nothing can be written", async () => {
