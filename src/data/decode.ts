@@ -1,10 +1,11 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import sharp, { type Sharp, type SharpOptions } from "sharp";
+import { unreadable } from "../files/unreadable.ts";
 import { UserError } from "../tensor/errors.ts";
 import type { LabelledFile } from "./classFolders.ts";
 import type { ImageFiles } from "./imageFiles.ts";
-import { type Progress, unreadable } from "./source.ts";
+import type { Progress } from "./source.ts";
 
 export interface ImageSize {
   readonly height: number;

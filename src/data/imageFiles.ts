@@ -3,8 +3,8 @@ import { type Dirent, readdirSync, type Stats, statSync } from "node:fs";
 import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { setImmediate as turn } from "node:timers/promises";
+import { unreadable } from "../files/unreadable.ts";
 import { UserError } from "../tensor/errors.ts";
-import { unreadable } from "./source.ts";
 import { MAX_FILE_BYTES, readTar } from "./tar.ts";
 
 /** Paths relative to the root, parts joined by `/`, in code-unit order. */

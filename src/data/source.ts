@@ -1,7 +1,6 @@
 import { homedir } from "node:os";
 import { join } from "node:path";
 import type { z } from "zod";
-import { UserError } from "../tensor/errors.ts";
 import type { Dataset } from "./dataset.ts";
 
 /** What loading has done so far; `total` is missing where nobody knows it (a server that gives no length). */
@@ -44,11 +43,4 @@ export function cacheFolder(options: Pick<LoadOptions, "cache">): string {
 /** A path as a person writes it: a leading `~/` is the home folder, which no shell expands behind `folder:`. */
 export function userPath(path: string): string {
   return path === "~" || path.startsWith("~/") ? join(homedir(), path.slice(1)) : path;
-}
-
-/** A system's refusal to read a file, as a message to the user. */
-export function unreadable(path: string, error: unknown): UserError {
-  return new UserError(
-    `${path}: cannot be read (${(error as Error).message}): check its permissions and the disk`,
-  );
 }

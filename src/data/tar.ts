@@ -1,7 +1,7 @@
 import { createReadStream } from "node:fs";
 import { Parser, type ReadEntry } from "tar";
+import { unreadable } from "../files/unreadable.ts";
 import { UserError } from "../tensor/errors.ts";
-import { unreadable } from "./source.ts";
 
 export interface TarFile {
   /** Path in the archive, parts joined by `/`, without a leading `./`. */

@@ -4,6 +4,7 @@ import { z } from "zod";
 import type { RunScores } from "../cam/record.ts";
 import { readRunScores } from "../cam/run.ts";
 import { parseAs, parseJson } from "../files/json.ts";
+import { unreadable } from "../files/unreadable.ts";
 import { resnetSchema } from "../models/schema.ts";
 import { type StudyFile, type TrainedRun, trainedRuns } from "../study/folder.ts";
 import { type FailedRun, type FinishedRun, resultsOf, type StudyResults } from "../study/results.ts";
@@ -52,7 +53,7 @@ const failedSchema: z.ZodType<FailedRun[]> = z.array(
 export async function readStudyFile(folder: string): Promise<StudyFile> {
   const path = join(folder, "study.json");
   const text = await readFile(path, "utf8").catch(async (error: NodeJS.ErrnoException) => {
-    if (!isMissing(error)) throw new UserError(`${path}: cannot be read (${error.message})`);
+    if (!isMissing(error)) throw unreadable(path, error);
     const exists = await stat(folder).catch(() => undefined);
     throw new UserError(
       exists

@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { makeFolder, removeUnfinished, writeDurably } from "../files/durable.ts";
+import { unreadable } from "../files/unreadable.ts";
 import { UserError } from "../tensor/errors.ts";
 import { readTrainedRun } from "../train/checkpoint.ts";
 import { type Difference, differences, reason } from "../train/run-folder.ts";
@@ -50,7 +51,7 @@ export async function openStudyFolder(folder: string, study: StudyFile): Promise
   const path = join(folder, "study.json");
   const text = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
     if (error.code === "ENOENT") return undefined;
-    throw new UserError(`${path}: cannot be read (${error.message})`);
+    throw unreadable(path, error);
   });
   const known = await trainedRuns(folder);
   // where something of ours is trained, a damaged file is written anew: the runs say what they are

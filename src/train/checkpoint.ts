@@ -1,6 +1,7 @@
 import { readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { makeFolder, removeUnfinished, unwritable } from "../files/durable.ts";
+import { unreadable } from "../files/unreadable.ts";
 import { DamagedFile, UserError } from "../tensor/errors.ts";
 import type { Variable } from "../tensor/tensor.ts";
 import { type Checkpoint, readCheckpoint } from "./checkpoint-file.ts";
@@ -30,7 +31,7 @@ export class Checkpoints {
   async steps(): Promise<number[]> {
     const names = await readdir(this.folder).catch((error: NodeJS.ErrnoException) => {
       if (isMissing(error)) return [];
-      throw new UserError(`${this.folder}: cannot be read (${error.message})`);
+      throw unreadable(this.folder, error);
     });
     const steps = names.map((name) => /^step-(\d{9,})\.safetensors$/.exec(name)?.[1]);
     return steps

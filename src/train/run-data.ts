@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
-import { UserError } from "../tensor/errors.ts";
+import { unreadable } from "../files/unreadable.ts";
 import type { RunData } from "./types.ts";
 
 /** Files of a run's folder. */
@@ -20,7 +20,7 @@ export const isMissing = ({ code }: NodeJS.ErrnoException) => code === "ENOENT" 
 export async function readText(path: string): Promise<string | undefined> {
   return readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
     if (isMissing(error)) return undefined;
-    throw new UserError(`${path}: cannot be read (${error.message})`);
+    throw unreadable(path, error);
   });
 }
 

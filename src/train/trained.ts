@@ -6,6 +6,7 @@ import type { Store } from "../engine/engine.ts";
 import { writeDurably } from "../files/durable.ts";
 import { readJsonFile } from "../files/json.ts";
 import { shorten } from "../files/shorten.ts";
+import { unreadable } from "../files/unreadable.ts";
 import { type NewTensor, writeSafetensors } from "../formats/safetensors.ts";
 import { SafetensorsFile } from "../formats/sealed.ts";
 import { type Architecture, architectureSchema, isLayerGraph } from "../models/architecture.ts";
@@ -173,7 +174,7 @@ export async function modelFile(path: string): Promise<string> {
       throw new UserError(
         `${path}: there is no such run or model file: expected a folder such as runs/quick/se/seed-1, or a file`,
       );
-    throw new UserError(`${path}: cannot be read (${error.message})`);
+    throw unreadable(path, error);
   });
   if (!entry.isDirectory()) return path;
   const { model, run } = runPaths(path);

@@ -1,10 +1,11 @@
 import { readFile, stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { z } from "zod";
+import { unreadable } from "../../files/unreadable.ts";
 import { UserError } from "../../tensor/errors.ts";
 import type { Dataset, Split } from "../dataset.ts";
 import { download } from "../download.ts";
-import { cacheFolder, type LoadOptions, type SourceSpec, unreadable, userPath } from "../source.ts";
+import { cacheFolder, type LoadOptions, type SourceSpec, userPath } from "../source.ts";
 import { allocateSplit, fingerprintOf } from "../split.ts";
 import { readTar } from "../tar.ts";
 

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import type { Values } from "../../../src/compile/graph.ts";
@@ -368,6 +368,11 @@ describe("what cannot be trained is refused in one line", () => {
   it("a folder whose run.json is none", async () => {
     const folder = temporaryFolder();
     const path = join(folder, "run.json");
+    mkdirSync(path);
+    expect(await refused(request(folder, dataset))).toMatch(
+      /run.json: cannot be read \(EISDIR.*\): check its permissions and the disk$/,
+    );
+    rmdirSync(path);
     writeFileSync(path, '{"status": "done"');
     expect(await refused(request(folder, dataset))).toMatch(
       /run.json: is no record of a run \(it is no JSON\)/,
