@@ -88,6 +88,17 @@ function describe(layer: Layer): Described {
  * @throws UserError when a name is one that Keras does not take.
  */
 export function kerasLayers(model: LayerGraph, image: readonly [number, number]): KerasLayer[] {
+  const layers = layersInOrder(model, image);
+  for (const { name } of layers) {
+    if (!/^[A-Za-z0-9.][A-Za-z0-9_.\\>-]*$/.test(name)) {
+      throw new UserError(`layer ${name}: Keras takes names of letters, digits and any of _ . - only`);
+    }
+  }
+  return layers;
+}
+
+/** The same, whatever the names. */
+export function layersInOrder(model: LayerGraph, image: readonly [number, number]): KerasLayer[] {
   const made = new Map<string, { layer: KerasLayer; calls: Source[][] }>();
   const callOf = new Map<string, Source>();
   const add = (name: string, [type, config]: Described, inputs: readonly string[], calledAs = name) => {
@@ -108,11 +119,6 @@ export function kerasLayers(model: LayerGraph, image: readonly [number, number])
   const output = fresh("softmax");
   add(output, ["Activation", { trainable: true, activation: "softmax" }], [logits]);
   const layers = [...made.values()].map(({ layer }) => layer);
-  for (const { name } of layers) {
-    if (!/^[A-Za-z0-9.][A-Za-z0-9_.\\>-]*$/.test(name)) {
-      throw new UserError(`layer ${name}: Keras takes names of letters, digits and any of _ . - only`);
-    }
-  }
   return inKerasOrder(layers, { layer: output, call: 0 });
 }
 

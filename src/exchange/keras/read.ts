@@ -80,7 +80,9 @@ export async function readKeras(
 export async function readKerasWeights(path: string, into: Trained): Promise<Trained> {
   const root = await openHdf5(path);
   const { model, back } = layersOf(into);
-  const { pairs, further } = shareWeights(root, holdersOf(model, into.image), path);
+  const { image } = into;
+  const target = { model, image, inKerasOrder: isLayerGraph(into.model), holders: holdersOf(model, image) };
+  const { pairs, further } = shareWeights(root, target, path);
   return { ...into, weights: back(collect(path, pairs, further)) };
 }
 

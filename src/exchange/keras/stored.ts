@@ -1,6 +1,7 @@
 import { shorten } from "../../files/shorten.ts";
 import type { Hdf5Dataset, Hdf5Group } from "../../formats/hdf5.ts";
 import { UserError } from "../../tensor/errors.ts";
+import { matchesInOrder, type Target } from "./order.ts";
 import type { Holder } from "./weights.ts";
 
 /** Weights that a file keeps for a layer, by Keras' name or, in Keras 3's own layout, by their number. */
@@ -8,6 +9,10 @@ export interface StoredLayer {
   /** For errors. */
   readonly name: string;
   readonly weights: ReadonlyMap<string, Hdf5Dataset>;
+  /** Whether the file numbers its layers only, as Keras 3 did before 3.4 and tf-keras does in `.weights.h5`. */
+  readonly unnamed?: boolean;
+  /** In Keras 3's layout: the model that has it. */
+  readonly within?: string;
 }
 
 /** A holder and the names of the models around its layer and of the layer itself. */
@@ -118,27 +123,44 @@ function layersIn(groups: readonly StoredLayer[]): StoredLayer[] {
 
 /**
  * What a file of weights alone keeps for each holder: by the names of layers where the file has them all, else in their
- * order. @throws UserError when it has more or fewer layers than the model.
+ * order. @throws UserError when it has more or fewer layers than the model, or listing those that do not fit.
  */
-export function shareWeights(root: Hdf5Group, holders: readonly Holder[], where: string): Shares {
+export function shareWeights(root: Hdf5Group, target: Target, where: string): Shares {
+  const { holders } = target;
   const group = root.group("model_weights") ?? root;
   const legacy = group.texts("layer_names") !== undefined;
   const groups = legacy ? storedGroups(group, where) : keras3Layers(root, where);
   const named = share(
-    groups,
+    groups.filter(({ unnamed }) => !unnamed),
     holders.map((holder) => [holder, legacy ? pathIn(groups, holder) : [holder.layer.name]]),
   );
   const missing = named.pairs.flatMap(([{ layer }, stored]) => (stored ? [] : [layer.name]));
   if (missing.length === 0) return named;
   const layers = legacy ? layersIn(groups) : groups;
-  // Keras 3 numbers layers anew in each model, so that their order among those of others is not known
-  const ordered = legacy || layers.every(({ name }) => !name.includes("."));
-  if (ordered && layers.length === holders.length) {
-    return { pairs: inOrder(holders, layers), further: [] };
+  const refuse = (problem: string) =>
+    new UserError(`${where}: its tensors do not fit the model: ${shorten(problem, 1000)}`);
+  if (layers.length !== holders.length || !isOrdered(layers)) {
+    throw refuse(
+      `it has ${layers.length} layers with weights, the model ${holders.length}; missing are ${missing.join(", ")}`,
+    );
   }
-  throw new UserError(
-    `${where}: its tensors do not fit the model: it has ${layers.length} layers with weights, the model ${holders.length}; missing are ${shorten(missing.join(", "), 1000)}`,
-  );
+  const [{ pairs, misfits }, ...others] = matchesInOrder(target, layers);
+  if (misfits.length > 0) throw refuse(`its layers have other names, and in order ${misfits.join("; ")}`);
+  if (others.length > 0) {
+    throw refuse("its layers have other names, and their order leaves open which is which");
+  }
+  return { pairs, further: [] };
+}
+
+/** Keras 3 numbers layers anew in each model, so that the order of those alike in several models is not known. */
+function isOrdered(layers: readonly StoredLayer[]): boolean {
+  const models = new Map<string, string | undefined>();
+  return layers.every(({ weights, within }) => {
+    const kind = [...weights.values()].map(({ shape }) => shape.length).join();
+    const known = models.has(kind) ? models.get(kind) : within;
+    models.set(kind, known);
+    return known === within;
+  });
 }
 
 /** The names of models around a layer are joined to its own. */
@@ -165,7 +187,8 @@ function keras3LayersIn(layers: Hdf5Group, where: string, around: readonly strin
     .sort((a, b) => numberOf(a) - numberOf(b))
     .flatMap((name): StoredLayer[] => {
       const vars = layers.group(`${name}/vars`);
-      const path = [...around, vars?.text("name") ?? name];
+      const own = vars?.text("name");
+      const path = [...around, own ?? name];
       const inside = layers.group(`${name}/layers`);
       if (inside) return keras3LayersIn(inside, where, path);
       const weights = new Map(
@@ -176,22 +199,9 @@ function keras3LayersIn(layers: Hdf5Group, where: string, around: readonly strin
           return [number, dataset] as const;
         }),
       );
-      return weights.size === 0 ? [] : [{ name: path.join("."), weights }];
+      const layer = { name: path.join("."), weights, unnamed: own === undefined, within: around.join(".") };
+      return weights.size === 0 ? [] : [layer];
     });
 }
 
 const numberOf = (name: string) => Number(AUTOMATIC.exec(name)?.[2] ?? 0);
-
-/** Each holder with the next stored layer that has as many weights of as many axes. */
-function inOrder(holders: readonly Holder[], stored: readonly StoredLayer[]) {
-  const left = [...stored];
-  return holders.map((holder) => {
-    // a kernel in one dimension is ours in two, of height 1
-    const axes = (shape: readonly number[]) => (shape.length === 4 && shape[0] === 1 ? 3 : shape.length);
-    const shape = ({ slots }: Holder) => slots.map((slot) => axes(slot.kerasShape)).join();
-    const own = ({ weights }: StoredLayer) =>
-      [...weights.values()].map((weight) => axes(weight.shape)).join();
-    const at = left.findIndex((layer) => own(layer) === shape(holder));
-    return [holder, at < 0 ? undefined : left.splice(at, 1)[0]] as const;
-  });
-}

@@ -69,9 +69,9 @@ function fromKeras({ shape }: Slot, values: Float32Array): Float32Array {
   return turned;
 }
 
-/** Without the numbers that lie in one dimension of a kernel. */
-const essential = (shape: Shape, rank: number) =>
-  shape.length === rank + 1 && shape[0] === 1 ? shape.slice(1) : shape;
+/** A kernel without leading extents of 1: dense layers, and convolutions in one dimension, are ours in two as well. */
+export const essential = (shape: Shape): Shape =>
+  shape.length > 2 && shape[0] === 1 ? essential(shape.slice(1)) : shape;
 
 /**
  * Values for every slot, each holder from its own stored layer.
@@ -96,7 +96,7 @@ export function collect(
       left.delete(key);
       const name = `${stored.name}/${slot.keras}`;
       if (!found) problems.push(`${name} is missing`);
-      else if (!sameShape(found.shape, essential(slot.kerasShape, found.shape.length))) {
+      else if (!sameShape(essential(found.shape), essential(slot.kerasShape))) {
         problems.push(`${name} has shape ${showShape(found.shape)}, expected ${showShape(slot.kerasShape)}`);
       } else if (found.type.kind !== "float")
         problems.push(`${name} holds ${found.type.name}, expected floats`);

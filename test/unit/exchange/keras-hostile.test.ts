@@ -8,7 +8,7 @@ import { readKeras, readKerasWeights } from "../../../src/exchange/keras/read.ts
 import { writeKeras } from "../../../src/exchange/keras/write.ts";
 import { type NewGroup, writeHdf5 as write } from "../../../src/formats/hdf5-write.ts";
 import { UserError } from "../../../src/tensor/errors.ts";
-import type { Trained } from "../../../src/train/trained.ts";
+import { type Trained, variablesOf } from "../../../src/train/trained.ts";
 import { madeUpSmall } from "../../support/trained.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "atento-keras-hostile-"));
@@ -340,6 +340,62 @@ describe("of models inside the model", () => {
     writeFileSync(at("others.weights.h5"), await keras3("z"));
     const message = await refusal(() => readKerasWeights(at("others.weights.h5"), into));
     expect(message).toContain("missing are outer.b.c");
+  });
+
+  // as tf-keras writes them: the groups' names are numbers, not the layers' own names
+  test("numbered weights are taken by their order, unless it is spread over several models", async () => {
+    const vars = (...shapes: number[][]): NewGroup => ({
+      groups: new Map([
+        [
+          "vars",
+          {
+            datasets: new Map(
+              shapes.map((shape, k) => [
+                `${k}`,
+                { shape, values: new Float32Array(shape.reduce((a, b) => a * b)).fill(shape.length) },
+              ]),
+            ),
+          },
+        ],
+      ]),
+    });
+    const conv = vars([1, 1, 3, 3], [3]);
+    const inside = (...below: [string, NewGroup][]): NewGroup => ({
+      groups: new Map([["layers", { groups: new Map(below) }]]),
+    });
+    const whole = (outer: NewGroup) => writeHdf5(inside(["dense", vars([3, 2], [2])], ["functional", outer]));
+    const graph = async (text: string, name: string) => {
+      const { model, image } = graphOf(parseModel(text, name), name);
+      const weights = new Map(
+        variablesOf({ model, image }).map(({ name, shape }) => [
+          name,
+          new Float32Array(shape.reduce((a, b) => a * b)),
+        ]),
+      );
+      return { ...trained, model, image, weights };
+    };
+    const one = model(
+      ["Functional", "outer", config(model(["Conv2D", "dense", { filters: 3, kernel_size: 1 }]))],
+      ["GlobalAveragePooling2D", "g", {}],
+      ["Dense", "conv2d", { units: 2 }],
+    );
+    writeFileSync(at("numbered.weights.h5"), await whole(inside(["conv2d", conv])));
+    const { weights } = await readKerasWeights(at("numbered.weights.h5"), await graph(one, "one"));
+    expect(Object.fromEntries([...weights].map(([name, values]) => [name, values[0]]))).toEqual({
+      "outer.dense.weight": 4,
+      "outer.dense.bias": 1,
+      "conv2d.weight": 2,
+      "conv2d.bias": 1,
+    });
+    const spread = inside(
+      ["functional", inside(["conv2d", conv])],
+      ["functional_1", inside(["conv2d", conv])],
+    );
+    writeFileSync(at("spread.weights.h5"), await whole(spread));
+    const into = await graph(nested, "nested");
+    expect(await refusal(() => readKerasWeights(at("spread.weights.h5"), into))).toContain(
+      "missing are outer.a.c",
+    );
   });
 });
 

@@ -8,15 +8,18 @@ import { clipped } from "../../../src/cam/map.ts";
 import { methods } from "../../../src/cam/methods/registry.ts";
 import { createEngine } from "../../../src/engine/create.ts";
 import { readKeras, readKerasWeights } from "../../../src/exchange/keras/read.ts";
+import { layersOf } from "../../../src/exchange/keras/trace.ts";
 import { writeKeras } from "../../../src/exchange/keras/write.ts";
 import { openHdf5 } from "../../../src/formats/hdf5.ts";
 import { floatsOf, readSafetensors } from "../../../src/formats/safetensors.ts";
 import { isLayerGraph } from "../../../src/models/architecture.ts";
-import type { ModelOptions } from "../../../src/models/options.ts";
+import { IMAGES } from "../../../src/models/layer-graph.ts";
+import { type ModelOptions, resolveModel } from "../../../src/models/options.ts";
+import { readCase } from "../../../src/parity/case.ts";
 import { Random } from "../../../src/random/random.ts";
 import { loadTrained, type Trained, writeTrained } from "../../../src/train/trained.ts";
 import { sharedFolder } from "../../support/shared.ts";
-import { largestDifference, logitsOf, madeUpSmall, probabilitiesOf } from "../../support/trained.ts";
+import { largestDifference, logitsOf, madeUp, madeUpSmall, probabilitiesOf } from "../../support/trained.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "atento-keras-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -31,6 +34,12 @@ const tensorsOf = (path: string) => {
 
 function expectedOf(name: string): number[] {
   return probabilitiesOf(tensorsOf(`${name}/expect.safetensors`)("eval.logits"), 10);
+}
+
+/** A case's model as one of ours. */
+async function ofCase(name: string): Promise<Trained> {
+  const { model, image } = await readCase(`${golden.path}/${name}`);
+  return madeUp(model, image);
 }
 
 describe.skipIf(golden.absence)("files that Keras wrote", () => {
@@ -84,8 +93,12 @@ describe.skipIf(golden.absence)("files that Keras wrote", () => {
     ["plain", "plain.keras3.weights.h5", "plain.keras2.h5"],
     ["cbam", "cbam.keras2-weights.h5", "cbam.keras3.h5"],
     ["cbam", "cbam.keras3.weights.h5", "cbam.keras2.h5"],
+    ["plain", "plain.keras2-weights.h5", "ours"],
+    ["plain", "plain.keras3.weights.h5", "ours"],
+    ["cbam", "cbam.keras2-weights.h5", "ours"],
+    ["cbam", "cbam.keras3.weights.h5", "ours"],
   ])("weights only: %s of %s into the model of %s", async (name, weights, whole) => {
-    const into = await readKeras(`${golden.path}/keras/${whole}`);
+    const into = whole === "ours" ? await ofCase(name) : await readKeras(`${golden.path}/keras/${whole}`);
     const empty = { ...into, weights: new Map([...into.weights].map(([key, x]) => [key, x.map(() => 0)])) };
     const trained = await readKerasWeights(`${golden.path}/keras/${weights}`, empty);
     const logits = await logitsOf(trained, tensorsOf(`${name}/batch.safetensors`)("images"), engine);
@@ -132,6 +145,55 @@ describe("small files that Keras wrote", () => {
       );
     },
   );
+
+  // auto-named, its shortcut before the rest of its block, dense layers in SE: nothing but the order tells what is what
+  test.each(["theirs.keras2-weights.h5", "theirs.keras2.weights.h5", "theirs.keras3.weights.h5"])(
+    "weights of %s into a ResNet of ours with other names",
+    async (file) => {
+      const trained = await readKerasWeights(fixture(file), theirs([4, 6]));
+      const [name] = file.split("-weights")[0].split(".weights");
+      expect(largestDifference(await probabilities(trained), expectedOf(name))).toBeLessThan(1e-6);
+    },
+  );
+
+  test("weights whose order does not fit are refused with the list", async () => {
+    const refusal = readKerasWeights(fixture("theirs.keras2-weights.h5"), theirs([4, 8]));
+    await expect(refusal).rejects.toThrow(
+      /theirs\.keras2-weights\.h5: its tensors do not fit the model: its layers have other names, and in order conv2d_\d has \[3,3,4,6\], layer2\.0\.conv1 expects \[3,3,4,8\]; /,
+    );
+  });
+
+  function theirs(widths: number[]): Trained {
+    const options = { name: "resnet18", depths: [1, 1], widths, strides: [1, 1], attention: "se" };
+    const stem = { channels: 4, kernel: 3, stride: 1, pool: false };
+    const model = resolveModel({ ...options, stem, attentionOptions: { reduction: 2 } }, 4);
+    return madeUp(model, [height, width]);
+  }
+});
+
+describe("weights in an order that leaves open which is which", () => {
+  test("are refused", async () => {
+    const options = { depths: [1], widths: [4], strides: [1], expansion: 2 };
+    // a block's last convolution and its shortcut's have the same shape, and so have the norms behind them
+    const trained = madeUpSmall({ ...options, stem: { channels: 4, kernel: 3, stride: 1, pool: false } });
+    const { model, weights } = layersOf(trained);
+    const other = (name: string) => (name === IMAGES ? name : `other_${name}`);
+    const layers = model.layers.map((layer) => ({
+      ...layer,
+      name: other(layer.name),
+      inputs: layer.inputs.map(other),
+    }));
+    const renamed = {
+      ...trained,
+      model: { ...model, layers, output: other(model.output) },
+      weights: new Map([...weights].map(([name, values]) => [other(name), values])),
+    };
+    await writeKeras(renamed, at("open.h5"), { weightsOnly: true });
+    expect(await readKerasWeights(at("open.h5"), renamed)).toEqual(renamed);
+    await expect(readKerasWeights(at("open.h5"), trained)).rejects.toThrow(
+      "its layers have other names, and their order leaves open which is which",
+    );
+  });
 });
 
 const variants: readonly (readonly [string, ModelOptions])[] = [
