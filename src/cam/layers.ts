@@ -14,10 +14,16 @@ export function mapLayers({ logits, nn }: Pick<BuiltModel, "logits" | "nn">): Ma
 const pixelsOf = ({ shape: [, , h, w] }: Tensor) => h * w;
 const isOutermost = (name: string) => !name.includes(".");
 
-/** Names of layers that are made of others. Graphs of single layers have none, however they are called. */
+/**
+ * Names of layers that are made of others, which are computed before them. Graphs of single layers have none, however
+ * they are called.
+ */
 function stagesOf(layers: ReadonlyMap<string, Tensor>): ReadonlySet<string> {
-  const inner = [...layers.keys()].filter((name) => !isOutermost(name));
-  return new Set(inner.map((name) => name.split(".")[0]).filter((name) => layers.has(name)));
+  const names = [...layers.keys()];
+  const lastInside = new Map(
+    names.flatMap((name, k) => (isOutermost(name) ? [] : [[name.split(".")[0], k] as const])),
+  );
+  return new Set(names.filter((name, k) => (lastInside.get(name) ?? names.length) < k));
 }
 
 /** Layers worth naming to people: the outermost ones where there are stages, else all, the deepest first. */

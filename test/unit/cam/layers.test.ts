@@ -1,0 +1,44 @@
+import { describe, expect, test } from "vitest";
+import { deepestLayer, layersThatWork, mapLayers } from "../../../src/cam/layers.ts";
+import type { Architecture } from "../../../src/models/architecture.ts";
+import { buildModel } from "../../../src/models/build.ts";
+import { layerGraphSchema } from "../../../src/models/layer-graph.ts";
+import { resolveModel } from "../../../src/models/options.ts";
+import { Variables } from "../../../src/nn/scope.ts";
+
+const layersOf = (model: Architecture) =>
+  mapLayers(buildModel(model, new Variables(0), { batch: 1, image: [8, 8], training: false }));
+
+describe("where maps are taken when nobody says", () => {
+  test("at the last stage of a network that has stages", () => {
+    const layers = layersOf(
+      resolveModel({ name: "resnet14", depths: [1, 1], widths: [4, 4], strides: [1, 2] }, 3),
+    );
+    expect(deepestLayer(layers)).toBe("layer2");
+    expect(layersThatWork(layers)).toBe("layer2 (4×4), layer1 (8×8), bn1 (8×8), conv1 (8×8)");
+  });
+
+  // as Keras' layers with an activation of their own, and models inside a model, are called
+  test("at the deepest layer of a graph, whatever its names share", () => {
+    const conv = { kind: "conv", filters: 4, kernel: [3, 3], stride: [2, 2], padding: "same", bias: true };
+    const relu = { kind: "activation", function: "relu" };
+    const layers = layersOf(
+      layerGraphSchema.parse({
+        layers: [
+          { ...conv, name: "stem", inputs: ["images"] },
+          { ...relu, name: "stem.activation", inputs: ["stem"] },
+          { ...conv, name: "block.conv", inputs: ["stem.activation"] },
+          { ...relu, name: "block.conv.activation", inputs: ["block.conv"] },
+          { kind: "globalPool", mode: "average", name: "pool", inputs: ["block.conv.activation"] },
+          { kind: "dense", units: 3, bias: true, name: "classes", inputs: ["pool"] },
+        ],
+        output: "classes",
+        classes: 3,
+      }),
+    );
+    expect(deepestLayer(layers)).toBe("block.conv.activation");
+    expect(layersThatWork(layers)).toBe(
+      "block.conv.activation (2×2), block.conv (2×2), stem.activation (4×4), stem (4×4)",
+    );
+  });
+});
