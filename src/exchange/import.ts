@@ -47,7 +47,7 @@ export async function importModel(path: string, options: ImportOptions = {}): Pr
     return { trained: { ...trained, origin }, taken: [...trained.weights.keys()], left: [] };
   }
   if (format.name !== "safetensors" || (await isOurs(path))) {
-    if (!format.silent) expectSilent(format, path, options);
+    expectSilent(format, path, options);
     const trained = renamed(await format.read(path, options), path, options);
     return {
       trained: { ...trained, origin: trained.origin ?? origin },
@@ -95,10 +95,10 @@ function renamed(trained: Trained, path: string, { classes }: ImportOptions): Tr
 }
 
 /** @throws UserError where a file says itself what is given. */
-function expectSilent({ name }: Format, path: string, given: ImportOptions): void {
-  const said = (["image", "normalization", "stem", "strides"] as const).filter(
-    (key) => given[key] !== undefined,
-  );
+function expectSilent({ name, silent }: Format, path: string, given: ImportOptions): void {
+  const architecture = ["stem", "strides"] as const;
+  const all = silent ? architecture : (["image", "normalization", ...architecture] as const);
+  const said = all.filter((key) => given[key] !== undefined);
   if (said.length === 0) return;
   throw new UserError(
     `${path}: this ${name} file says what model it holds: ${said.join(", ")} cannot be given`,

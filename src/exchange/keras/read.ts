@@ -41,6 +41,11 @@ export async function readKeras(
   const parsed = parseModel(config, path);
   const own = ownFacts(root);
   const { model, image, holders } = graphOf(parsed, path, given.image ?? own?.image);
+  if (given.image?.some((length, axis) => length !== image[axis])) {
+    throw new UserError(
+      `${path}: takes images of ${image.join("×")} (height × width), ${given.image.join("×")} is given`,
+    );
+  }
   const group = root.group("model_weights");
   if (!group) throw new UserError(`${path}: has no group model_weights`);
   const { pairs, further } = share(
@@ -59,13 +64,14 @@ export async function readKeras(
   const assumed: ("classes" | "normalization")[] = [];
   if (!classes) assumed.push("classes");
   if (!normalization) assumed.push("normalization");
-  const { data, variant = parsed.name, seed } = own ?? {};
+  const { data, origin, variant = parsed.name, seed } = own ?? {};
   return {
     ...original(asLayers ? undefined : own?.architecture, image, { model, weights }),
     classes: classes ?? Array.from({ length: model.classes }, (_, k) => `class ${k}`),
     normalization: normalization ?? AS_THEY_ARE,
     image,
     ...(data && { data }),
+    ...(origin && { origin }),
     variant,
     ...(seed !== undefined && { seed }),
     ...(assumed.length > 0 && { assumed }),

@@ -18,6 +18,7 @@ import {
 import { type ModelOptions, resolveModel } from "../../../src/models/options.ts";
 import { UserError } from "../../../src/tensor/errors.ts";
 import { type Trained, writeTrained } from "../../../src/train/trained.ts";
+import type { RunData } from "../../../src/train/types.ts";
 import { difference } from "../../support/compare.ts";
 import { lookAt } from "../../support/maps.ts";
 import { madeUp } from "../../support/trained.ts";
@@ -39,6 +40,13 @@ const logitsOf = async (trained: Trained) =>
 const sameLogits = async (a: Trained, b: Trained) =>
   expect(difference(await logitsOf(a), await logitsOf(b), [2, a.model.classes], 1e-5)).toBeUndefined();
 
+/** What a model may have been trained on. */
+const data: RunData = {
+  source: { source: "shapes", train: 64, test: 16, size: 32 },
+  ...{ name: "shapes", fingerprint: "f", classes: ["a", "b", "c", "d"], image: [12, 10] },
+  ...{ validation: 4, normalize: "channel" },
+};
+
 async function refusal(job: Promise<unknown>): Promise<string> {
   const error = await job.then(
     () => undefined,
@@ -50,12 +58,14 @@ async function refusal(job: Promise<unknown>): Promise<string> {
 
 describe.each([...formats.values()])("$name", (format) => {
   it.each(["none", "se", "cbam", "eca"])("gives back a model with attention %s", async (attention) => {
-    const trained = made({ name: "resnet14", expansion: 4, attention });
+    const origin = { file: "theirs.safetensors", sha256: "a".repeat(64) };
+    const trained = { ...made({ name: "resnet14", expansion: 4, attention }), origin, data };
     const path = at(`${format.name}-${attention}`);
     const files = await exportModel(trained, path, [format]);
     expect(files.map((file) => file.slice(path.length + 1))).toEqual(format.files.map(({ name }) => name));
     const back = await loadModel(files[0]);
-    expect(back).toMatchObject({ classes: trained.classes, image, normalization: trained.normalization });
+    const { weights: _, ...facts } = trained;
+    expect(back).toMatchObject(facts);
     await sameLogits(back, trained);
   });
 
@@ -172,6 +182,13 @@ describe("a state dict", () => {
     for (const path of [onnx, at("assumed.safetensors")]) {
       expect(await refusal(importModel(path, { normalization }))).toMatch(/normalization cannot be given/);
     }
+    const [h5] = await exportModel(trained, at("said"), [formats.get("keras")!]);
+    expect((await importModel(h5, { normalization, image })).trained).toMatchObject({ normalization, image });
+    expect(await refusal(importModel(h5, { stem: "cifar" }))).toMatch(/stem cannot be given/);
+    expect(await refusal(importModel(h5, { strides: [1, 2] }))).toMatch(/strides cannot be given/);
+    expect(await refusal(importModel(h5, { image: [10, 12] }))).toMatch(
+      /takes images of 12×10 \(height × width\), 10×12 is given$/,
+    );
   });
 
   it("goes into a model of ours that is told, and only into one that it fits", async () => {
