@@ -67,22 +67,25 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 const at = (name: string) => join(folder, name);
 
 describe("Classifier", () => {
-  it.each(["", "model.safetensors", "model.onnx"])("classifies and shows where, from %j", async (name) => {
-    const classifier = await Classifier.load(at(name));
-    expect(classifier.classes).toEqual(["cat", "dog", "ship"]);
-    const expected = await lookAt(trained, referenceEngine, normalize(values, trained));
-    const { classes, map } = await classifier.classify(at("image.png"), { map: true });
-    const shares = expected.logits.map(Math.exp);
-    const sum = shares.reduce((a, b) => a + b);
-    const ranked = [...classifier.classes.keys()].sort((a, b) => shares[b] - shares[a]);
-    expect(classes.map((c) => c.name)).toEqual(ranked.map((k) => classifier.classes[k]));
-    for (const [k, { probability }] of classes.entries())
-      expect(probability).toBeCloseTo(shares[ranked[k]] / sum, 5);
-    expect(map).toMatchObject({ of: classes[0].name, layer: "layer2", height: 20, width: 24 });
-    expect(difference(map!.values, expected.map, [20, 24], 1e-4)).toBeUndefined();
-    expect(await classifier.classify(readFileSync(at("image.png")))).toEqual({ classes });
-    classifier.close();
-  });
+  it.each(["", "model.safetensors", "model.h5", "model.onnx"])(
+    "classifies and shows where, from %j",
+    async (name) => {
+      const classifier = await Classifier.load(at(name));
+      expect(classifier.classes).toEqual(["cat", "dog", "ship"]);
+      const expected = await lookAt(trained, referenceEngine, normalize(values, trained));
+      const { classes, map } = await classifier.classify(at("image.png"), { map: true });
+      const shares = expected.logits.map(Math.exp);
+      const sum = shares.reduce((a, b) => a + b);
+      const ranked = [...classifier.classes.keys()].sort((a, b) => shares[b] - shares[a]);
+      expect(classes.map((c) => c.name)).toEqual(ranked.map((k) => classifier.classes[k]));
+      for (const [k, { probability }] of classes.entries())
+        expect(probability).toBeCloseTo(shares[ranked[k]] / sum, 5);
+      expect(map).toMatchObject({ of: classes[0].name, layer: "layer2", height: 20, width: 24 });
+      expect(difference(map!.values, expected.map, [20, 24], 1e-4)).toBeUndefined();
+      expect(await classifier.classify(readFileSync(at("image.png")))).toEqual({ classes });
+      classifier.close();
+    },
+  );
 
   it("looks for any class at any layer", async () => {
     const classifier = await Classifier.load(folder);

@@ -10,7 +10,8 @@ import { createEngine } from "../../../src/engine/create.ts";
 import { readKeras, readKerasWeights } from "../../../src/exchange/keras/read.ts";
 import { layersOf } from "../../../src/exchange/keras/trace.ts";
 import { writeKeras } from "../../../src/exchange/keras/write.ts";
-import { openHdf5 } from "../../../src/formats/hdf5.ts";
+import { encodeOnnx } from "../../../src/exchange/onnx/write.ts";
+import { type Hdf5Group, openHdf5 } from "../../../src/formats/hdf5.ts";
 import { floatsOf, readSafetensors } from "../../../src/formats/safetensors.ts";
 import { isLayerGraph } from "../../../src/models/architecture.ts";
 import { IMAGES } from "../../../src/models/layer-graph.ts";
@@ -18,6 +19,8 @@ import { type ModelOptions, resolveModel } from "../../../src/models/options.ts"
 import { readCase } from "../../../src/parity/case.ts";
 import { Random } from "../../../src/random/random.ts";
 import { loadTrained, type Trained, writeTrained } from "../../../src/train/trained.ts";
+import { lookAt } from "../../support/maps.ts";
+import { runOnnx } from "../../support/onnx.ts";
 import { sharedFolder } from "../../support/shared.ts";
 import { largestDifference, logitsOf, madeUp, madeUpSmall, probabilitiesOf } from "../../support/trained.ts";
 
@@ -146,6 +149,20 @@ describe("small files that Keras wrote", () => {
     },
   );
 
+  test.each(["small.keras2.h5", "small.keras3.h5", "nested.keras3.h5"])(
+    "%s is the same in ONNX, map included",
+    async (file) => {
+      const trained = await readKeras(fixture(file));
+      const image = { shape: [2, 3, height, width], values: images };
+      const { logits, map } = await runOnnx(encodeOnnx(trained), { image });
+      const ours = await lookAt(trained, engine, images);
+      expect(largestDifference(logits.values, ours.logits)).toBeLessThan(1e-5);
+      expect(map.shape).toEqual([2, height, width]);
+      expect(Math.max(...map.values)).toBeCloseTo(1, 5);
+      expect(largestDifference(map.values, ours.map)).toBeLessThan(1e-4);
+    },
+  );
+
   // auto-named, its shortcut before the rest of its block, dense layers in SE: nothing but the order tells what is what
   test.each(["theirs.keras2-weights.h5", "theirs.keras2.weights.h5", "theirs.keras3.weights.h5"])(
     "weights of %s into a ResNet of ours with other names",
@@ -240,30 +257,104 @@ describe("files of ours", () => {
     expect(largestDifference(a, b)).toBeLessThan(1e-6);
   });
 
-  test("have the groups, attributes and datasets of Keras' legacy layout", async () => {
-    const path = at("layout.h5");
-    await writeKeras(madeUpSmall({ attention: "se", attentionOptions: { reduction: 4 } }), path, {
+  test.each(variants)(
+    "%s: has every group that Keras' own writers give such a model",
+    async (title, options) => {
+      const trained = madeUpSmall(options);
+      const path = at(`${title} layout.h5`);
+      await writeKeras(trained, path, { weightsOnly: false });
+      const root = await openHdf5(path);
+      const { config } = JSON.parse(root.text("model_config")!) as { config: { layers: Written[] } };
+      expect(root.names).toEqual(["model_weights"]);
+      for (const group of [root, root.group("model_weights")!]) {
+        expect(group.text("backend")).toBe("tensorflow");
+        expect(group.text("keras_version")).toMatch(/^2\./);
+      }
+      expect(JSON.parse(root.text("training_config")!)).toMatchObject({
+        loss: "sparse_categorical_crossentropy",
+        optimizer_config: { class_name: "Adam" },
+      });
+      expectWeights(root.group("model_weights")!, config.layers, trained);
+      await writeKeras(trained, path, { weightsOnly: true });
+      expectWeights(await openHdf5(path), config.layers, trained);
+    },
+  );
+
+  test("has layers in Keras' order: by the longest way to the output", async () => {
+    await writeKeras(madeUpSmall({ attention: "cbam", attentionOptions: { reduction: 4 } }), at("order.h5"), {
       weightsOnly: false,
     });
-    const root = await openHdf5(path);
-    expect(root.names.sort()).toEqual(["model_weights"]);
-    expect(root.text("backend")).toBe("tensorflow");
-    expect(root.text("keras_version")).toMatch(/^2\./);
-    const group = root.group("model_weights")!;
-    const names = group.texts("layer_names")!;
-    expect(names[0]).toBe("images");
-    expect(group.names.sort()).toEqual([...names, "top_level_model_weights"].sort());
-    for (const name of names) {
-      const weights = group.group(name)!.texts("weight_names")!;
-      for (const weight of weights) expect(group.group(name)!.dataset(weight)).toBeDefined();
+    const { config } = JSON.parse((await openHdf5(at("order.h5"))).text("model_config")!);
+    const layers: readonly Written[] = config.layers;
+    const depths = new Map<string, number>();
+    // readers of a layer come behind it
+    for (const { name, inbound_nodes: calls } of [...layers].reverse()) {
+      const depth = depths.get(name) ?? 0;
+      depths.set(name, depth);
+      for (const [source] of calls.flat()) depths.set(source, Math.max(depths.get(source) ?? 0, depth + 1));
     }
-    expect(group.group("bn1")!.texts("weight_names")).toEqual(
-      ["gamma", "beta", "moving_mean", "moving_variance"].map((name) => `bn1/${name}:0`),
+    const listed = layers.map(({ name }) => depths.get(name)!);
+    expect(listed).toEqual([...listed].sort((a, b) => b - a));
+    expect(new Set(layers.map(({ class_name: type }) => type))).toEqual(
+      new Set([
+        ...["InputLayer", "Conv2D", "BatchNormalization", "Activation", "ZeroPadding2D", "Add", "Multiply"],
+        ...["GlobalAveragePooling2D", "GlobalMaxPooling2D", "Concatenate", "Reshape", "Permute", "Dense"],
+      ]),
     );
-    expect(group.dataset("conv1/conv1/kernel:0")!.shape).toEqual([3, 3, 3, 64]);
-    expect(group.dataset("fc/fc/kernel:0")!.shape).toEqual([12, 5]);
-    expect(JSON.parse(root.text("training_config")!)).toMatchObject({
-      loss: "sparse_categorical_crossentropy",
-    });
   });
 });
+
+interface Written {
+  readonly class_name: string;
+  readonly name: string;
+  readonly config: Readonly<Record<string, unknown>>;
+  readonly inbound_nodes: readonly (readonly [
+    source: string,
+    call: number,
+    tensor: number,
+    given: object,
+  ])[][];
+}
+
+/**
+ * Weights as `save_weights_to_hdf5_group` and `save_subset_weights_to_hdf5_group` lay them out: tf_keras 2.21.0,
+ * src/saving/legacy/hdf5_format.py, and Keras 3.15.1, src/legacy/saving/legacy_h5_format.py, which are alike: all layers
+ * in `layer_names`, a group for each, its weights in `weight_names` (those that are trained first) and at these paths,
+ * and `top_level_model_weights`. Weights are named and shaped by `build` of the layers.
+ */
+function expectWeights(group: Hdf5Group, layers: readonly Written[], trained: Trained): void {
+  const names = layers.map(({ name }) => name);
+  expect(group.texts("layer_names")).toEqual(names);
+  expect([...group.names].sort()).toEqual([...names, "top_level_model_weights"].sort());
+  expect(group.group("top_level_model_weights")!.texts("weight_names")).toEqual([]);
+  expect(group.group("top_level_model_weights")!.names).toEqual([]);
+  let values = 0;
+  for (const { class_name: type, name, config } of layers) {
+    const own = group.group(name)!;
+    const bias = config["use_bias"] ? ["bias"] : [];
+    const weights =
+      type === "BatchNormalization"
+        ? ["gamma", "beta", "moving_mean", "moving_variance"]
+        : ["Conv2D", "Dense"].includes(type)
+          ? ["kernel", ...bias]
+          : [];
+    const paths = weights.map((weight) => `${name}/${weight}:0`);
+    expect(own.texts("weight_names"), name).toEqual(paths);
+    expect(own.names, name).toEqual(weights.length > 0 ? [name] : []);
+    if (weights.length > 0) {
+      expect([...own.group(name)!.names].sort(), name).toEqual(weights.map((weight) => `${weight}:0`).sort());
+    }
+    for (const path of paths) {
+      const { shape, type: numbers } = own.dataset(path)!;
+      expect(numbers.name, path).toBe("float32");
+      const outputs = (config["filters"] ?? config["units"] ?? shape[0]) as number;
+      const size = shape.reduce((a, b) => a * b, 1);
+      const extents = (config["kernel_size"] ?? []) as number[];
+      const inputs = size / outputs / extents.reduce((a, b) => a * b, 1);
+      expect(shape, path).toEqual(path.endsWith("kernel:0") ? [...extents, inputs, outputs] : [outputs]);
+      values += size;
+    }
+  }
+  // nothing of the model is left out
+  expect(values).toBe([...trained.weights.values()].reduce((sum, { length }) => sum + length, 0));
+}
