@@ -45,13 +45,20 @@ export function exportCommand(): Command {
       throw new UserError(`export: expected --to ${[...formats.keys()].join("|")} or --all`);
     const format = to === undefined ? undefined : formats.get(to);
     if (to !== undefined && !format) throw unknownName("format", to, [...formats.keys()]);
+    const asked = format ? [format] : [...formats.values()];
+    const expectAmong = (name: string, flags: string) => {
+      if (!asked.some((one) => one.name === name))
+        throw new UserError(`export --to ${to}: ${flags} is of ${name}: leave it away, or --to ${name}`);
+    };
+    if (typeof map === "string" || map === false) expectAmong("onnx", map === false ? "--no-map" : "--map");
+    if (options.optimizerState) expectAmong("keras", "--optimizer-state");
     const trained = await loadGiven(run, options);
     const show = display();
     tellAssumed(show, run, trained, "class 0, class 1 …");
     show.bars([{ label: "export", text: `${run}, ${trained.weights.size} tensors` }]);
     const isRun = (await stat(run)).isDirectory();
     const folder = options.out ?? (isRun ? run : dirname(run));
-    const files = await exportModel(trained, folder, format ? [format] : formats.values(), {
+    const files = await exportModel(trained, folder, asked, {
       map: map === true ? undefined : map,
       ...(isRun && { run }),
       optimizerState: options.optimizerState,

@@ -120,6 +120,22 @@ describe("atento export and import", () => {
       `export ${SE} --to onnx --map layer8`,
       'layer "layer8": the model has no layer of that name whose output is a map',
     ],
+    [`export ${SE} --to keras --map layer1`, "--map is of onnx: leave it away, or --to onnx"],
+    [`export ${SE} --to safetensors --no-map`, "--no-map is of onnx"],
+    [`export ${SE} --to onnx --optimizer-state`, "--optimizer-state is of keras"],
+    [
+      `export ${SE} --to keras --optimizer-state`,
+      `${SE}: Keras keeps the state of SGD in another unit: leave --optimizer-state away`,
+    ],
+    [
+      `export ${SE}/model.onnx --to keras --optimizer-state --out kept`,
+      "the optimizer's state is kept in the folder of a run, this is none",
+    ],
+    [`import ${SE}/model.h5 --stem cifar`, "this keras file says what model it holds: stem cannot be given"],
+    [
+      `explain ${SE}/model.h5 shapes:test/5 --image 99`,
+      "takes images of 16×16 (height × width), 99×99 is given",
+    ],
     ["export nowhere --all", "nowhere: there is no such run or model file"],
     [
       "import tiny.yaml",

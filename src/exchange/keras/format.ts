@@ -5,12 +5,13 @@ import { readKeras, readKerasWeights } from "./read.ts";
 const write =
   (weightsOnly: boolean): ExportedFile["write"] =>
   async (trained, path, { run, optimizerState = false }) => {
-    const [{ writeKeras }, { trainingOf }] = await Promise.all([
+    const [{ writeKeras }, { trainingOf, trainingWithState }] = await Promise.all([
       import("./write.ts"),
       import("./training.ts"),
     ]);
-    const training = run === undefined ? undefined : await trainingOf(run, trained, optimizerState);
-    return writeKeras(trained, path, { weightsOnly, training });
+    const without = () => (run === undefined ? undefined : trainingOf(run, trained, false));
+    const training = optimizerState ? trainingWithState(run, trained) : without();
+    return writeKeras(trained, path, { weightsOnly, training: await training });
   };
 
 export const keras: Format = {

@@ -42,6 +42,24 @@ export async function trainingOf(
   return { optimizer };
 }
 
+/**
+ * The same with the optimiser's state.
+ * @throws UserError saying why there is none that Keras could go on with.
+ */
+export async function trainingWithState(
+  folder: string | undefined,
+  trained: Trained,
+): Promise<KerasTraining> {
+  const none = (why: string) =>
+    new UserError(`${why}: leave --optimizer-state away, Keras' optimizer then starts anew`);
+  const training = folder === undefined ? undefined : await trainingOf(folder, trained, true);
+  if (!training) throw none("the optimizer's state is kept in the folder of a run, this is none");
+  const { class_name: name, slots } = kerasOptimizer(training.optimizer);
+  if (slots.length === 0) throw none(`${folder}: Keras keeps the state of ${name} in another unit`);
+  if (!training.state) throw none(`${folder}: no checkpoint has the optimizer's state of these very weights`);
+  return training;
+}
+
 /** A checkpoint that cannot be read is none. */
 function unlessUserError(error: unknown): undefined {
   if (error instanceof UserError) return undefined;
