@@ -24,9 +24,15 @@ export function formatOf(path: string): Format {
 /**
  * The trained model of a run's folder or of a model file in any format.
  * @param given what the file does not say.
- * @throws UserError when there is none, or when its tensors do not fit its architecture, listing them.
+ * @throws UserError when there is none, when it says itself what is given, or when its tensors do not fit its
+ * architecture, listing them.
  */
 export async function loadModel(path: string, given: Given = {}): Promise<Trained> {
   const file = await modelFile(path);
-  return formatOf(file).read(file, given);
+  const format = formatOf(file);
+  const said = (["classes", "normalization", "image"] as const).filter((key) => given[key] !== undefined);
+  if (said.length > 0 && !format.silent) {
+    throw new UserError(`${path}: says its own ${said.join(", ")}: that is for files of Keras'`);
+  }
+  return format.read(file, given);
 }

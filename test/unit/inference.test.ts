@@ -122,5 +122,11 @@ describe("Classifier", () => {
     );
     classifier.close();
     await refused(Classifier.load(at("none")), /there is no such run or model file/);
+    const normalization = { mean: [0, 0, 0], std: [1, 1, 1] } as const;
+    await refused(
+      Classifier.load(at("model.onnx"), { normalization }),
+      /model\.onnx: says its own normalization/,
+    );
+    (await Classifier.load(at("model.h5"), { normalization, threads: 1 })).close();
   });
 });
