@@ -1,11 +1,12 @@
 // Gives models of ours to Keras, and models of Keras' to us: probabilities must agree to 1e-5 both ways.
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Command } from "commander";
 import { loadDataset } from "../../dist/data/load.js";
+import { cacheFolder } from "../../dist/data/source.js";
 import { createEngine } from "../../dist/engine/create.js";
 import { readKeras, readKerasWeights } from "../../dist/exchange/keras/read.js";
 import { trainingOf } from "../../dist/exchange/keras/training.js";
@@ -24,12 +25,16 @@ const here = dirname(fileURLToPath(import.meta.url));
 
 const options = new Command("keras-check")
   .description("Has tf-keras 2 and Keras 3 load, run and train what we write, and reads what they write.")
-  .option("--python <file>", `an interpreter that has ${PACKAGES.join(", ")}; else an environment is made`)
-  .option("--folder <folder>", "where everything is put", mkdtempSync(join(tmpdir(), "atento-keras-check-")))
+  .option(
+    "--python <file>",
+    `an interpreter that has ${PACKAGES.join(", ")} (default: a virtual environment in the cache)`,
+  )
+  .option("--folder <folder>", "where files are put and stay (default: a temporary one, gone when all agree)")
   .addHelpText("after", "\nExample: npm run keras-check -- --folder /tmp/keras-check")
   .parse()
   .opts();
-const at = (...path) => join(options.folder, ...path);
+const folder = options.folder ?? mkdtempSync(join(tmpdir(), "atento-keras-check-"));
+const at = (...path) => join(folder, ...path);
 
 function run(program, args, environment = {}) {
   const { status, error } = spawnSync(program, args, {
@@ -43,10 +48,14 @@ function run(program, args, environment = {}) {
 
 function pythonOf() {
   if (options.python) return options.python;
-  const python = at("venv/bin/python");
-  if (!existsSync(python)) {
-    run("python3", ["-m", "venv", at("venv")]);
+  const made = join(cacheFolder({}), "keras-check");
+  const python = join(made, "bin/python");
+  if (!existsSync(join(made, "complete"))) {
+    console.log(`installing ${PACKAGES.join(", ")} into ${made}`);
+    mkdirSync(made, { recursive: true });
+    run("python3", ["-m", "venv", made]);
     run(python, ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", ...PACKAGES]);
+    writeFileSync(join(made, "complete"), `${PACKAGES.join("\n")}\n`);
   }
   return python;
 }
@@ -150,7 +159,7 @@ async function readTheirs(keras) {
   }
 }
 
-mkdirSync(options.folder, { recursive: true });
+mkdirSync(folder, { recursive: true });
 const python = pythonOf();
 const source = { source: "shapes", train: 64, test: 16, size: 32 };
 const dataset = await loadDataset(source);
@@ -161,7 +170,7 @@ writeFloats(
 );
 await writeOurs();
 for (const keras of ["2", "3"]) {
-  run(python, [join(here, "check.py"), options.folder, ...Object.keys(variants)], {
+  run(python, [join(here, "check.py"), folder, ...Object.keys(variants)], {
     ...{
       TF_USE_LEGACY_KERAS: keras === "2" ? "1" : "0",
       TF_CPP_MIN_LOG_LEVEL: "3",
@@ -170,5 +179,6 @@ for (const keras of ["2", "3"]) {
   });
   await readTheirs(keras);
 }
+if (failures === 0 && !options.folder) rmSync(folder, { recursive: true });
 console.log(failures === 0 ? "keras-check: all agree" : `keras-check: ${failures} do not agree`);
 process.exit(failures === 0 ? 0 : 1);

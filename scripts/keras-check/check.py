@@ -154,11 +154,16 @@ def foreign():
     x = L.GlobalMaxPooling2D(keepdims=True)(L.Conv2D(8, 3, 2, padding="same", activation="relu")(inputs))
     any_size = keras.Model(inputs, L.Dense(3, "softmax")(L.Reshape((-1,))(x)), name="any_size")
     applications = keras.applications
+    base = applications.ResNet50V2(weights=None, include_top=False, input_shape=(64, 64, 3))
+    base.trainable = False
+    inputs = keras.Input((64, 64, 3))
+    x = L.Dropout(0.2)(L.GlobalAveragePooling2D()(base(inputs, training=False)))
+    transfer = keras.Model(inputs, L.Dense(5, "softmax")(x), name="transfer")
     models = {
         "odd": odd, "nested": nested, "sequential": sequential,
         "resnet50": applications.ResNet50(weights=None, input_shape=(64, 64, 3), classes=10),
         "resnet50v2": applications.ResNet50V2(weights=None, input_shape=(64, 64, 3), classes=10),
-        "any-size": any_size,
+        "any-size": any_size, "transfer": transfer,
     }
     for name, net in models.items():
         height, width = [length or 48 for length in net.input_shape[1:3]]
@@ -166,6 +171,11 @@ def foreign():
         file = f"{name}.keras{VERSION}.h5"
         shake(net, 1).save(at(file))
         list_file(net, images, f"{name}{VERSION}", file, size=(height, width))
+        if name in ("transfer", "resnet50"):
+            # other weights, so that those of the whole file do not stand for them
+            weights = f"{name}.keras{VERSION}.weights.h5"
+            shake(net, 2).save_weights(at(weights))
+            list_file(net, images, f"{name}{VERSION}.weights", file, weights, size=(height, width))
 
 
 images = np.fromfile(at("images.f32"), "float32").reshape(-1, 32, 32, 3)
