@@ -1,10 +1,12 @@
 import { stat } from "node:fs/promises";
-import { dirname } from "node:path";
+import { basename, dirname } from "node:path";
 import { Command } from "commander";
 import { exportModel } from "../exchange/export.ts";
 import { formats } from "../exchange/formats.ts";
+import { sha256Of } from "../exchange/pretrained.ts";
 import { unknownName } from "../models/options.ts";
 import { UserError } from "../tensor/errors.ts";
+import { modelFile, type Trained } from "../train/trained.ts";
 import { answer, display, withExample } from "./common.ts";
 import { type GivenOptions, loadGiven, tellAssumed, withGiven } from "./given.ts";
 
@@ -52,7 +54,7 @@ export function exportCommand(): Command {
     };
     if (typeof map === "string" || map === false) expectAmong("onnx", map === false ? "--no-map" : "--map");
     if (options.optimizerState) expectAmong("keras", "--optimizer-state");
-    const trained = await loadGiven(run, options);
+    const trained = await withOrigin(run, await loadGiven(run, options));
     const show = display();
     tellAssumed(show, run, trained, "class 0, class 1 …");
     show.bars([{ label: "export", text: `${run}, ${trained.weights.size} tensors` }]);
@@ -66,4 +68,12 @@ export function exportCommand(): Command {
     show.clear();
     answer(options, { run, files }, files.join("\n"));
   });
+}
+
+/** What a file of somebody else's does not say of itself: which file it is. */
+async function withOrigin(path: string, trained: Trained): Promise<Trained> {
+  const { data, origin, seed } = trained;
+  if (data !== undefined || origin !== undefined || seed !== undefined) return trained;
+  const file = await modelFile(path);
+  return { ...trained, origin: { file: basename(file), sha256: await sha256Of(file) } };
 }

@@ -1,6 +1,9 @@
+import { createHash } from "node:crypto";
 import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { loadModel } from "../../src/exchange/formats.ts";
 import { floatsOf, readSafetensors, writeSafetensors } from "../../src/formats/safetensors.ts";
 import { atento, TINY, temporaryFolder } from "./support.ts";
 
@@ -104,6 +107,16 @@ describe("atento export and import", () => {
       "error: dict.atento.safetensors: does not say what it was trained on: name the data with --data\n",
     );
     expect((await run("export dict.atento.safetensors --to onnx --out dict")).code).toBe(0);
+  });
+
+  it("say of a model of somebody else's which file it is from", async () => {
+    const theirs = fileURLToPath(new URL("../fixtures/keras/small.keras3.h5", import.meta.url));
+    expect((await run(`export ${theirs} --all --out theirs`)).code).toBe(0);
+    const sha256 = createHash("sha256").update(readFileSync(theirs)).digest("hex");
+    for (const name of ["model.onnx", "model.h5", "model.safetensors"]) {
+      const { origin } = await loadModel(at("theirs", name));
+      expect(origin, name).toEqual({ file: "small.keras3.h5", sha256 });
+    }
   });
 
   it("leave the map away when told to", async () => {
