@@ -3,12 +3,26 @@ import { nearest } from "../files/nearest.ts";
 import { shorten } from "../files/shorten.ts";
 import type { BuiltModel } from "../models/build.ts";
 import { UserError } from "../tensor/errors.ts";
-import type { Tensor } from "../tensor/tensor.ts";
+import { sameShape, type Tensor } from "../tensor/tensor.ts";
 
-/** Layers with maps [N,C,h,w] that the logits depend on, in the order in which they are computed. */
+/** Ends the name of what Keras has in one layer with its kernel, and this program in two. */
+const OWN_ACTIVATION = ".activation";
+
+/**
+ * Layers with maps [N,C,h,w] that the logits depend on, in the order in which they are computed. One that has an
+ * activation of its own, as Keras' may, is looked at behind it.
+ */
 export function mapLayers({ logits, nn }: Pick<BuiltModel, "logits" | "nn">): Map<string, Tensor> {
   const reached = new Set(topologicalOrder([logits]));
-  return new Map([...nn.layers].filter(([, x]) => x.shape.length === 4 && reached.has(x)));
+  const maps = new Map([...nn.layers].filter(([, x]) => x.shape.length === 4 && reached.has(x)));
+  for (const [name, x] of maps) {
+    if (!name.endsWith(OWN_ACTIVATION)) continue;
+    const layer = name.slice(0, -OWN_ACTIVATION.length);
+    if (!sameShape(maps.get(layer)?.shape ?? [], x.shape)) continue;
+    maps.set(layer, x);
+    maps.delete(name);
+  }
+  return maps;
 }
 
 const pixelsOf = ({ shape: [, , h, w] }: Tensor) => h * w;
