@@ -20,7 +20,7 @@ INLINE Shared shared_parts(const Way& way, int64_t channels, bool sums, bool nor
 INLINE void plan_way(const Way& way, const Shared& shared, bool sums, Plan& plan) {
   plan.shared = shared.floats;
   plan.local = way.local;
-  plan.phases = 2 + sums;
+  plan.phases = (way.pieces > 0 ? 2 : 1) + sums;
   plan.pieces[0] = static_cast<int>(way.packs);
   plan.pieces[1] = static_cast<int>(way.pieces);
 }

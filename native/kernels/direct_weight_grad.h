@@ -85,11 +85,18 @@ struct NextBlock {
   int64_t lines;
 };
 
-// M input channels × NV vectors of output channels over `n` pixels, each with its place in x and in dy; sums of
-// the block are added to `out`.
+// Where sums of one panel go, `stride` floats from one input channel to the next: the first block stores them, those
+// after it add theirs.
+struct Sums {
+  float* out;
+  int64_t stride;
+  bool add;
+};
+
+// M input channels × NV vectors of output channels over `n` pixels, each with its place in x and in dy.
 template <int M, int NV>
 static void grad_tile(int64_t n, const int32_t* at_x, const int32_t* at_dy, const float* x, const float* dy, NextBlock& next,
-                      float* out) {
+                      const Sums& sums) {
   V c[M][NV];
 #pragma GCC unroll 16
   for (int i = 0; i < M; ++i)
@@ -116,10 +123,13 @@ static void grad_tile(int64_t n, const int32_t* at_x, const int32_t* at_dy, cons
 #pragma GCC unroll 16
   for (int i = 0; i < M; ++i)
 #pragma GCC unroll 2
-    for (int v = 0; v < NV; ++v) store(out + (i * NV + v) * L, load(out + (i * NV + v) * L) + c[i][v]);
+    for (int v = 0; v < NV; ++v) {
+      float* out = sums.out + i * sums.stride + v * L;
+      store(out, sums.add ? load(out) + c[i][v] : c[i][v]);
+    }
 }
 
-using GradTile = void (*)(int64_t, const int32_t*, const int32_t*, const float*, const float*, NextBlock&, float*);
+using GradTile = void (*)(int64_t, const int32_t*, const int32_t*, const float*, const float*, NextBlock&, const Sums&);
 
 template <int NV>
 INLINE GradTile grad_tile_of(int64_t m) {
@@ -144,12 +154,18 @@ INLINE int64_t source_pixels(const ConvDims& d, const GradCut& g) {
   return g.images * min(d.IH, (g.rows - 1) * d.SH + grad_kernel_rows(d, g)) * d.IW;
 }
 
+// Sums of few blocks go to dw itself. More of them would come back to rows a power of two apart, which fight for the
+// same places of the caches: they have panels of their own.
+INLINE bool writes_dw(const ConvDims& d, const GradCut& g) { return g.chunks == 1 && g.blocks <= 8 && d.OC % L == 0; }
+
 INLINE Way direct_weight_grad(const ConvDims& d) {
   const GradCut g = grad_cut(d);
   const int64_t pixels = grad_pixels(d, g);
   const int64_t local = (2 * pixels + 2) * grad_kernel_rows(d, g) * d.KW + pixels * ceil_div(g.panels, g.groups) * NR +
                         source_pixels(d, g) * round_up(d.IC, LINE) + LINE;
-  return {g.chunks * g.panels * g.panel_floats, local, 0, g.chunks * g.groups * g.kernel_rows, d.KH * g.panels};
+  const int64_t pieces = g.chunks * g.groups * g.kernel_rows;
+  if (writes_dw(d, g)) return {0, local, 0, pieces, 0};
+  return {g.chunks * g.panels * g.panel_floats, local, 0, pieces, d.KH * g.panels};
 }
 
 // Copies dy panel by panel, [panel][pixel][NR] for the panels of a group, zeros behind the last channel.
@@ -188,7 +204,8 @@ INLINE void pack_source(const float* x, const Source& source, const ConvDims& d,
     }
 }
 
-static void grad_piece(const Call& call, const ConvDims& d, const GradCut& g, int piece, const Source& source, const float* dy) {
+static void grad_piece(const Call& call, const ConvDims& d, const GradCut& g, int piece, const Source& source, const float* dy,
+                       float* dw) {
   const int64_t chunk = piece / (g.groups * g.kernel_rows), group = piece / g.kernel_rows % g.groups;
   const int64_t taps = grad_kernel_rows(d, g), k0 = piece % g.kernel_rows * taps;
   const Range panels = share(g.panels, static_cast<int>(g.groups), static_cast<int>(group));
@@ -200,8 +217,8 @@ static void grad_piece(const Call& call, const ConvDims& d, const GradCut& g, in
   int32_t* at_dy = at_x + most * taps * d.KW;
   float* gradients = call.local + round_up((2 * most + 2) * taps * d.KW, LINE);
   float* packed = gradients + most * (panels.end - panels.begin) * NR;
-  float* sums = call.shared + chunk * g.panels * g.panel_floats + k0 * d.KW * tap_floats;
-  for (int64_t j = panels.begin; j < panels.end; ++j) clear(sums + j * g.panel_floats, taps * d.KW * tap_floats);
+  const bool direct = writes_dw(d, g);
+  float* partial = call.shared + chunk * g.panels * g.panel_floats;
 
   struct Block {
     int64_t n0, n1, h0, h1;
@@ -252,12 +269,18 @@ static void grad_piece(const Call& call, const ConvDims& d, const GradCut& g, in
       const int64_t width = panel_width(d.OC, j * NR, NR);
       const float* panel = gradients + (j - panels.begin) * most * NR;
       for (int64_t t = 0; t < taps * d.KW; ++t) {
-        if (counts[t] == 0) continue;
-        float* out = sums + j * g.panel_floats + t * tap_floats;
+        const int64_t tap = k0 * d.KW + t;
+        Sums sums{direct ? dw + tap * d.IC * d.OC + j * NR : partial + j * g.panel_floats + tap * tap_floats,
+                  direct ? d.OC : width, index > blocks.begin};
+        if (counts[t] == 0) {
+          for (int64_t c = 0; c < d.IC && !sums.add; ++c) clear(sums.out + c * sums.stride, width);
+          continue;
+        }
         for (int64_t c = 0; c < d.IC;) {
           const int64_t m = min(GR, min(d.IC, c / LINE * LINE + LINE) - c);
           const GradTile f = width == NR ? grad_tile_of<2>(m) : grad_tile_of<1>(m);
-          f(counts[t], at_x + t * most, at_dy + t * most, packed + c / LINE * pixels * LINE + c % LINE, panel, next, out + c * width);
+          f(counts[t], at_x + t * most, at_dy + t * most, packed + c / LINE * pixels * LINE + c % LINE, panel, next, sums);
+          sums.out += m * sums.stride;
           c += m;
         }
       }
@@ -268,7 +291,7 @@ static void grad_piece(const Call& call, const ConvDims& d, const GradCut& g, in
 INLINE void direct_weight_grad_piece(const Call& call, int phase, int piece, const ConvDims& d, const Source& source,
                                      const float* dy, float* dw) {
   const GradCut g = grad_cut(d);
-  if (phase == 0) return grad_piece(call, d, g, piece, source, dy);
+  if (phase == 0) return grad_piece(call, d, g, piece, source, dy, dw);
   const int64_t row = piece / g.panels, c0 = piece % g.panels * NR;
   const int64_t width = panel_width(d.OC, c0, NR), channels = min(width, d.OC - c0);
   for (int64_t tap = row * d.KW; tap < (row + 1) * d.KW; ++tap) {
