@@ -12,7 +12,6 @@ constexpr int64_t kGradPixels = 128;              // of a block at most: a panel
 constexpr int64_t kGradBlockFloats = 64 * 1024;   // of x in a block at most
 constexpr int64_t kGradPieces = 8;                // wanted at least, so that threads finish together
 constexpr int64_t kGradPartials = 4 * 1024 * 1024;  // floats of the sums of all chunks at most
-constexpr int64_t LINE = 16;                      // floats of a cache line
 
 struct GradCut {
   int64_t panels;                          // of NR output channels
@@ -60,22 +59,6 @@ INLINE GradCut grad_cut(const ConvDims& d) {
         g.kernel_rows = kernel_rows;
       }
   return g;
-}
-
-// Memory that is fetched a few lines at a time between products: `rows` of `length` floats, `pitch` apart.
-struct Lines {
-  const float* base;
-  int64_t rows, length, pitch;
-  int64_t row, column;  // of the next line
-  int64_t count() const { return rows * ceil_div(length, LINE); }
-};
-
-INLINE void advance(Lines& s, int64_t lines) {
-  for (; lines > 0 && s.row < s.rows; --lines) {
-    __builtin_prefetch(s.base + s.row * s.pitch + s.column, 0, 2);
-    s.column += LINE;
-    if (s.column >= s.length) s.column = 0, ++s.row;
-  }
 }
 
 // What the next block of pixels is made of, and how much of it to fetch between so many pixels.
@@ -162,7 +145,7 @@ INLINE Way direct_weight_grad(const ConvDims& d) {
   const GradCut g = grad_cut(d);
   const int64_t pixels = grad_pixels(d, g);
   const int64_t local = (2 * pixels + 2) * grad_kernel_rows(d, g) * d.KW + pixels * ceil_div(g.panels, g.groups) * NR +
-                        source_pixels(d, g) * round_up(d.IC, LINE) + LINE;
+                        source_pixels(d, g) * round_up(d.IC, kLine) + kLine;
   const int64_t pieces = g.chunks * g.groups * g.kernel_rows;
   if (writes_dw(d, g)) return {0, local, 0, pieces, 0};
   return {g.chunks * g.panels * g.panel_floats, local, 0, pieces, d.KH * g.panels};
@@ -195,11 +178,11 @@ INLINE void pack_source(const float* x, const Source& source, const ConvDims& d,
   for (int64_t n = n0, q = 0; n < n1; ++n)
     for (int64_t s = rows.begin * d.IW; s < rows.end * d.IW; ++s, ++q) {
       const float* from = x + n * image_x(d) + s * d.IC;
-      float* to = packed + q * LINE;
+      float* to = packed + q * kLine;
       int64_t c = 0;
-      for (; c + LINE <= d.IC; c += LINE, to += pixels * LINE)
+      for (; c + kLine <= d.IC; c += kLine, to += pixels * kLine)
 #pragma GCC unroll 4
-        for (int64_t v = 0; v < LINE; v += L) store(to + v, source_value<V>(source, from, c + v));
+        for (int64_t v = 0; v < kLine; v += L) store(to + v, source_value<V>(source, from, c + v));
       for (int64_t i = 0; c + i < d.IC; ++i) to[i] = source_value<float>(source, from, c + i);
     }
 }
@@ -215,7 +198,7 @@ static void grad_piece(const Call& call, const ConvDims& d, const GradCut& g, in
   int64_t* counts = reinterpret_cast<int64_t*>(call.local);
   int32_t* at_x = reinterpret_cast<int32_t*>(counts + taps * d.KW);
   int32_t* at_dy = at_x + most * taps * d.KW;
-  float* gradients = call.local + round_up((2 * most + 2) * taps * d.KW, LINE);
+  float* gradients = call.local + round_up((2 * most + 2) * taps * d.KW, kLine);
   float* packed = gradients + most * (panels.end - panels.begin) * NR;
   const bool direct = writes_dw(d, g);
   float* partial = call.shared + chunk * g.panels * g.panel_floats;
@@ -258,7 +241,7 @@ static void grad_piece(const Call& call, const ConvDims& d, const GradCut& g, in
           for (int64_t w = 0; w < d.OW; ++w) {
             const int64_t column = w * d.SW + t % d.KW - d.PW;
             if (column < 0 || column >= d.IW) continue;
-            at_x[t * most + count] = static_cast<int32_t>((((n - n0) * height + row - rows.begin) * d.IW + column) * LINE);
+            at_x[t * most + count] = static_cast<int32_t>((((n - n0) * height + row - rows.begin) * d.IW + column) * kLine);
             at_dy[t * most + count++] = static_cast<int32_t>(((n - n0) * (h1 - h0) + h - h0) * d.OW + w);
           }
         }
@@ -277,9 +260,9 @@ static void grad_piece(const Call& call, const ConvDims& d, const GradCut& g, in
           continue;
         }
         for (int64_t c = 0; c < d.IC;) {
-          const int64_t m = min(GR, min(d.IC, c / LINE * LINE + LINE) - c);
+          const int64_t m = min(GR, min(d.IC, c / kLine * kLine + kLine) - c);
           const GradTile f = width == NR ? grad_tile_of<2>(m) : grad_tile_of<1>(m);
-          f(counts[t], at_x + t * most, at_dy + t * most, packed + c / LINE * pixels * LINE + c % LINE, panel, next, sums);
+          f(counts[t], at_x + t * most, at_dy + t * most, packed + c / kLine * pixels * kLine + c % kLine, panel, next, sums);
           sums.out += m * sums.stride;
           c += m;
         }

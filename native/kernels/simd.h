@@ -83,6 +83,24 @@ INLINE int64_t panel_width(int64_t channels, int64_t c, int64_t panel) { return 
 INLINE void copy(float* __restrict to, const float* __restrict from, int64_t n) { __builtin_memcpy(to, from, 4 * n); }
 INLINE void clear(float* to, int64_t n) { __builtin_memset(to, 0, 4 * n); }
 
+constexpr int64_t kLine = 16;  // floats of a cache line
+
+// Memory that is fetched a few lines at a time between products: `rows` of `length` floats, `pitch` apart.
+struct Lines {
+  const float* base;
+  int64_t rows, length, pitch;
+  int64_t row, column;  // of the next line
+  int64_t count() const { return rows * ceil_div(length, kLine); }
+};
+
+INLINE void advance(Lines& s, int64_t lines) {
+  for (; lines > 0 && s.row < s.rows; --lines) {
+    __builtin_prefetch(s.base + s.row * s.pitch + s.column, 0, 2);
+    s.column += kLine;
+    if (s.column >= s.length) s.column = 0, ++s.row;
+  }
+}
+
 // Piece `piece` of `pieces` equal shares of [0, n).
 struct Range { int64_t begin, end; };
 INLINE Range share(int64_t n, int pieces, int piece) { return {n * piece / pieces, n * (piece + 1) / pieces}; }

@@ -23,7 +23,6 @@ constexpr int kIn = 6;                    // of an input tile: m + r − 1
 constexpr int kPoints = kIn * kIn;        // products of a tile
 constexpr float kRoot2 = 1.41421356237f;
 constexpr float kRootHalf = 0.70710678119f;
-constexpr int64_t kLine = 16;             // floats of a cache line
 constexpr int64_t kSharedTiles = 4;       // transformed in a piece where all pieces share them
 
 // ---- the transforms along one axis
@@ -128,12 +127,30 @@ INLINE Product product_of(int64_t m) {
   return table[m - 1];
 }
 
+// What the steps after a product will read, and how many lines of it to fetch before each tile of the product.
+struct Later {
+  Lines lines[5];
+  int64_t count, each;
+  int64_t total() const {
+    int64_t sum = 0;
+    for (int64_t i = 0; i < count; ++i) sum += lines[i].count();
+    return sum;
+  }
+  void fetch() {
+    int64_t i = 0;
+    while (i < count && lines[i].row == lines[i].rows) ++i;
+    if (i < count) advance(lines[i], each);
+  }
+};
+
 // c [rows][width] (+)= a · b [K][width], width NR or L.
 template <bool transposed>
-static void multiply(int64_t rows, int64_t K, const float* a, int64_t stride, const float* b, int64_t width, float* c, bool add) {
+static void multiply(int64_t rows, int64_t K, const float* a, int64_t stride, const float* b, int64_t width, float* c, bool add,
+                     Later& later) {
   const int64_t tiles = ceil_div(rows, MR);
   for (int64_t t = 0; t < tiles; ++t) {
     const int64_t r = rows * t / tiles, m = rows * (t + 1) / tiles - r;
+    later.fetch();
     const Product f = width == NR ? product_of<2, transposed>(m) : product_of<1, transposed>(m);
     f(K, a + (transposed ? r : r * stride), stride, b, c + r * width, add);
   }
@@ -183,6 +200,14 @@ INLINE TileAt tile_at(const Tiling& g, int64_t tile) {
   return {tile / (g.rows() * g.columns()), tile / g.columns() % g.rows() * kOut, tile % g.columns() * kOut};
 }
 
+// Channels [c, c + width) of the pixels of tiles [begin, end), and of their neighbours in the same rows of tiles.
+INLINE Lines lines_of(const Tiling& g, const float* x, int64_t C, Range tiles, int64_t c, int64_t width) {
+  if (tiles.begin >= tiles.end) return {};
+  const TileAt first = tile_at(g, tiles.begin), last = tile_at(g, tiles.end - 1);
+  const int64_t begin = (first.n * g.H + first.h) * g.W, end = (last.n * g.H + min(g.H, last.h + kOut)) * g.W;
+  return {x + begin * C + c, end - begin, width, C, 0, 0};
+}
+
 // Bᵀ d B of tiles [begin, end) of x [N,H,W,C] → [36][tile][row], zero outside the map
 static void transform_inputs(const Tiling& g, const float* x, const Source& source, int64_t C, Range tiles, float* to,
                              int64_t row, int64_t point) {
@@ -216,12 +241,6 @@ static void transform_outputs(const Tiling& g, const float* m, int64_t point, in
       const int64_t rows = min(kOut, g.H - at.h), columns = min(kOut, g.W - at.w);
       const int64_t first = ((at.n * g.H + at.h) * g.W + at.w) * Co;
       V result[kOut][kOut];
-      if (!e.streams) {
-#pragma GCC unroll 4
-        for (int i = 0; i < kOut; ++i)
-#pragma GCC unroll 4
-          for (int j = 0; j < kOut; ++j) __builtin_prefetch(e.target + first + c + v + (i * g.W + j + kOut) * Co, 1);
-      }
       both_axes<kIn, kOut>(
           [](const V(&d)[kIn], V(&r)[kOut]) { output_transform(d, r); },
           [&](int i, int j) { return load(from + (i * kIn + j) * point); },
@@ -345,14 +364,20 @@ static void winograd_piece(const Call& call, int phase, int piece, const Tiling&
   clear_totals(own, panels.begin * NR, min(Co, panels.end * NR));
   const float* v = cut.share_weights ? local : call.shared + tiles.begin * cut.v_row;
   if (cut.share_weights) transform_inputs(g, x, {}, C, tiles, local, cut.v_row, cut.v_point);
+  const Range after = cut.share_weights ? Range{tiles.end, min(g.tiles(), tiles.end + cut.block)} : Range{};
   for (int64_t j = panels.begin; j < panels.end; ++j) {
     const int64_t c = j * NR, width = panel_width(Co, c, NR);
+    Later later{};
+    for (const float* tensor : {e.streams ? nullptr : static_cast<const float*>(e.target), e.residual, e.mask, e.x})
+      if (tensor) later.lines[later.count++] = lines_of(g, tensor, Co, tiles, c, min(width, Co - c));
+    if (j + 1 == panels.end) later.lines[later.count++] = lines_of(g, x, C, after, 0, C);
+    later.each = ceil_div(later.total(), kPoints * ceil_div(count, MR) * ceil_div(C, cut.depth));
     for (int64_t k = 0; k < C; k += cut.depth) {
       const int64_t depth = min(cut.depth, C - k);
       const float* u = cut.share_weights ? call.shared + j * cut.u_panel : local;
       if (!cut.share_weights) transform_weights(weights, {k, k + depth}, c, width, local, cut.u_point);
       for (int64_t p = 0; p < kPoints; ++p)
-        multiply<false>(count, depth, v + p * cut.v_point + k, cut.v_row, u + p * cut.u_point, width, m + p * cut.m_point, k > 0);
+        multiply<false>(count, depth, v + p * cut.v_point + k, cut.v_row, u + p * cut.u_point, width, m + p * cut.m_point, k > 0, later);
     }
     transform_outputs(g, m, cut.m_point, width, tiles, Co, c, own);
   }

@@ -8,9 +8,10 @@
 namespace atento {
 namespace ATENTO_ISA {
 
-constexpr int64_t kGradTransformed = 640 * 1024;  // floats of tiles transformed at once
+constexpr int64_t kGradTransformed = 144 * 1024;  // floats of tiles transformed at once: second-level cache
+constexpr int64_t kFewTiles = 64;                // fewer are too short a sum
 constexpr int64_t kSumRows = 64;                 // input channels whose sums are transformed back together
-constexpr int64_t kTileChunks = 16;            // of tiles at most
+constexpr int64_t kTileChunks = 8;               // of tiles
 
 // A e
 INLINE void gradient_transform(const V (&e)[4], V (&r)[6]) {
@@ -53,8 +54,8 @@ INLINE WinogradGradCut winograd_grad_cut(const Tiling& g, int64_t IC, int64_t OC
   if (cut.share_tiles) {
     cut.block = tiles;
   } else {
-    const int64_t fit = max(64, kGradTransformed / (kPoints * (IC + OC)));
-    cut.chunks = min(kTileChunks, max(8, ceil_div(tiles, fit)));
+    const int64_t fit = max(kFewTiles, kGradTransformed / (kPoints * (IC + OC)));
+    cut.chunks = kTileChunks;
     const int64_t chunk = ceil_div(tiles, cut.chunks);
     cut.block = ceil_div(chunk, ceil_div(chunk, fit));
   }
@@ -127,16 +128,17 @@ static void winograd_weight_grad_piece(const Call& call, int phase, int piece, c
     transform_inputs(g, call.operands[0], source, d.IC, tiles, v + (tiles.begin - first) * cut.v_row, cut.v_row, cut.v_point);
     transform_gradients(g, dy, d.OC, tiles, first, e, cut.e_panel, cut.e_point);
   };
-  const auto add_products = [&](int64_t tiles, int64_t row, int64_t panel, float* out, bool add) {
+  const auto add_products = [&](int64_t tiles, int64_t row, int64_t panel, float* out, bool add, Later& later) {
     const int64_t c = panel * NR, width = panel_width(d.OC, c, NR), k = row * kSumRows, rows = min(kSumRows, d.IC - k);
     for (int64_t q = 0; q < kPoints; ++q)
       multiply<true>(rows, tiles, v + q * cut.v_point + k, cut.v_row, e + panel * cut.e_panel + q * cut.e_point, width,
-                     sums + q * cut.s_point, false);
+                     sums + q * cut.s_point, false, later);
     transform_sums(sums, cut.s_point, rows, width, out + k * d.OC + c, d.IC * d.OC, d.OC, d.OC - c, add);
   };
   if (cut.share_tiles) {
     if (phase == 0) return transform({piece * kSharedTiles, min(g.tiles(), (piece + 1) * kSharedTiles)}, 0);
-    return add_products(g.tiles(), piece % cut.rows, piece / cut.rows, dw, false);
+    Later nothing{};
+    return add_products(g.tiles(), piece % cut.rows, piece / cut.rows, dw, false, nothing);
   }
   if (phase == 0) {
     const Range chunk = share(g.tiles(), static_cast<int>(cut.chunks), piece);
@@ -145,9 +147,12 @@ static void winograd_weight_grad_piece(const Call& call, int phase, int piece, c
     for (int64_t t = chunk.begin; t < chunk.end; t += cut.block) {
       const Range tiles{t, min(chunk.end, t + cut.block)};
       transform(tiles, t);
+      const Range after{tiles.end, min(chunk.end, tiles.end + cut.block)};
+      Later later{{lines_of(g, call.operands[0], d.IC, after, 0, d.IC), lines_of(g, dy, d.OC, after, 0, d.OC)}, 2, 0};
+      later.each = ceil_div(later.total(), kPoints * cut.panels * ceil_div(d.IC, MR));
       for (int64_t panel = 0; panel < cut.panels; ++panel)
         for (int64_t row = 0; row < cut.rows; ++row)
-          add_products(tiles.end - tiles.begin, row, panel, own, t > chunk.begin);
+          add_products(tiles.end - tiles.begin, row, panel, own, t > chunk.begin, later);
     }
     return;
   }
