@@ -1,5 +1,6 @@
 // Convolution and its gradients with what goes before and after them, by whichever way the shape favours.
 #pragma once
+#include "direct_input_grad.h"
 #include "direct_weight_grad.h"
 #include "thin.h"
 #include "winograd_weight_grad.h"

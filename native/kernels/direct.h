@@ -1,5 +1,5 @@
 // Correlations, channels last: direct, from the source itself, block by block, with no im2col, no transposition and
-// no padding. The forward pass and the input gradient of a convolution in these terms.
+// no padding. The forward pass of a convolution in these terms.
 #pragma once
 #include "epilogue.h"
 
@@ -95,21 +95,21 @@ INLINE int64_t block_workspace(const Blocks& b, int64_t GW, int64_t TH, int64_t 
   return 2 * (2 * block_pixels(b, GW) + 4 * (heights + widths) + 5 * heights * widths);
 }
 
-// What the next tile reads and writes, in pieces of kAhead floats: fetched a few at a time between the products of
+// Where the next tile reads and writes, kAhead floats each: fetched a few at a time between the products of
 // this one, since all at once would fill the queue of misses and keep the products waiting; into the second-level
 // cache, since the panel of weights takes half of the first.
 struct Ahead {
-  const float* const* pieces;
+  const float* const* addresses;
   int64_t count;
 };
 
 constexpr int64_t kAhead = kPanel;  // floats
 constexpr int64_t kProducts = 8;    // of a row of taps between two fetches
-constexpr int64_t kMostAhead = 128; // pieces
+constexpr int64_t kMostAhead = 128;  // addresses
 
-INLINE void fetch(const float* piece) {
+INLINE void fetch(const float* address) {
 #pragma GCC unroll 4
-  for (int64_t v = 0; v < kAhead; v += 16) __builtin_prefetch(piece + v, 0, 2);
+  for (int64_t v = 0; v < kAhead; v += 16) __builtin_prefetch(address + v, 0, 2);
 }
 
 // M pixels × NV vectors of output channels, [M][NV·L], over TH rows of `run` products each: the taps of one kernel
@@ -130,7 +130,7 @@ static void tile(int64_t TH, int64_t run, int64_t line, const float* source, con
     for (int i = 0; i < M; ++i) a[i] = source + from[i] + t * line;
     const float* b = panel + t * panel_line;
     for (int64_t begin = 0; begin < run; begin += kProducts) {
-      for (const int64_t stop = min(ahead.count, fetched + each); fetched < stop; ++fetched) fetch(ahead.pieces[fetched]);
+      for (const int64_t stop = min(ahead.count, fetched + each); fetched < stop; ++fetched) fetch(ahead.addresses[fetched]);
       const int64_t end = min(run, begin + kProducts);
       for (int64_t k = begin; k < end; ++k) {
         V w[NV];
@@ -242,19 +242,19 @@ static void correlate(const Correlation& g, const Blocks& b, int64_t piece, floa
     const float* weight;
     int64_t pixel, pixels, c, width;
   } job{};
-  const float* pieces[kMostAhead];
+  const float* addresses[kMostAhead];
   // A tile is computed when the one after it is known.
   const auto compute = [&](int64_t ahead) {
     if (job.pixels == 0) return;
     tile_of(job.pixels, job.width / L)(job.run->taps_h, job.run->taps_w * g.C, line, g.source, from + job.pixel, job.weight,
-                                       g.TW * g.C * job.width, {pieces, ahead}, results);
+                                       g.TW * g.C * job.width, {addresses, ahead}, results);
     g.epilogue.finish(g.epilogue, results, job.width, to + job.pixel, job.pixels, job.c, min(job.width, g.Co - job.c));
   };
   const auto meet = [&](const Run& run, int64_t pixel, int64_t pixels, int64_t c) {
-    int64_t ahead = pieces_of(g.epilogue, to + pixel, pixels, c, pieces);
+    int64_t ahead = addresses_of(g.epilogue, to + pixel, pixels, c, addresses);
     if (c == first && depth == g.C) {  // later panels, and other taps, find the source in the second-level cache
       for (int64_t i = pixel; i < pixel + pixels; ++i)
-        for (int64_t k = 0; k < g.C && ahead < kMostAhead; k += kAhead) pieces[ahead++] = g.source + from[i] + k;
+        for (int64_t k = 0; k < g.C && ahead < kMostAhead; k += kAhead) addresses[ahead++] = g.source + from[i] + k;
     }
     compute(ahead);
     const int64_t width = panel_width(g.Co, c, kPanel);
@@ -326,112 +326,6 @@ INLINE void direct_forward_piece(const Call& call, const ConvDims& d, int64_t pi
                       call.shared, d.OC, image_y(d), d.OW * d.OC, d.OC, of_block(e, piece / b.groups)};
   correlate(g, b, piece, call.local);
 }
-
-// ---- input gradient: dy [N,OH,OW,OC], w [KH,KW,IC,OC] → dx [N,IH,IW,IC]
-
-// Positions i of one axis with (i + P) mod S = r: there taps k = r + S·t meet output u − t, u = (i + P − r)/S.
-struct Residue {
-  int64_t first;   // smallest such i
-  int64_t count;   // of such i below the extent
-  int64_t taps;
-  int64_t origin;  // output position of the last tap at the first i
-};
-
-INLINE Residue residue(int64_t r, int64_t extent, int64_t K, int64_t S, int64_t P) {
-  const int64_t first = ((r - P) % S + S) % S;
-  const int64_t taps = K > r ? (K - r + S - 1) / S : 0;
-  return {first, first < extent ? (extent - first + S - 1) / S : 0, taps, (first + P - r) / S - (taps - 1)};
-}
-
-INLINE Blocks residue_blocks(const ConvDims& d, const Residue& h) {
-  return cut(d.N, d.OC, d.OH, d.OW, h.count, 1, h.taps, d.IC);
-}
-
-// Visits the residues that have both positions and taps, with the panels, blocks and pieces that come before each.
-struct Before {
-  int64_t panels, blocks, pieces;
-};
-
-template <class F>
-INLINE Before for_each_residue(const ConvDims& d, F visit) {
-  Before before{};
-  for (int64_t rh = 0; rh < d.SH; ++rh)
-    for (int64_t rw = 0; rw < d.SW; ++rw) {
-      const Residue h = residue(rh, d.IH, d.KH, d.SH, d.PH), w = residue(rw, d.IW, d.KW, d.SW, d.PW);
-      if (h.count == 0 || w.count == 0 || h.taps == 0 || w.taps == 0) continue;
-      const Blocks b = residue_blocks(d, h);
-      visit(rh, rw, h, w, before);
-      before.panels += panels_size(h.taps * w.taps * d.OC, d.IC);
-      before.blocks += b.count;
-      before.pieces += b.pieces();
-    }
-  return before;
-}
-
-// Positions no tap reaches exist where the stride exceeds the kernel, or the window stops short of the end.
-INLINE bool leaves_gaps(const ConvDims& d) { return d.SH > d.KH || d.SW > d.KW; }
-
-INLINE Way direct_input_grad(const ConvDims& d) {
-  int64_t local = 0;
-  const Before all = for_each_residue(d, [&](int64_t, int64_t, const Residue& h, const Residue& w, const Before&) {
-    local = max(local, block_workspace(residue_blocks(d, h), w.count, h.taps, w.taps));
-  });
-  return {all.panels, local, all.blocks, ceil_div(d.IC, kPanel) + (leaves_gaps(d) ? d.N : 0), all.pieces};
-}
-
-// from [channels][depth], `line` floats from row to row → to [depth][width], zeros behind the channels
-INLINE void pack_columns(const float* from, int64_t line, int64_t channels, int64_t depth, int64_t width, float* to) {
-  for (int64_t o = 0; o < depth; o += L, to += L * width)
-    for (int64_t v = 0; v < width; v += L) {
-      const float* block = from + v * line + o;
-      if (v + L <= channels && o + L <= depth) {
-        V rows[L];
-#pragma GCC unroll 16
-        for (int i = 0; i < L; ++i) {
-          __builtin_prefetch(block + i * line + 2 * L);
-          rows[i] = load(block + i * line);
-        }
-        transpose(rows);
-#pragma GCC unroll 16
-        for (int i = 0; i < L; ++i) store(to + i * width + v, rows[i]);
-        continue;
-      }
-      for (int64_t k = 0; k < min(L, depth - o); ++k)
-        for (int64_t i = 0; i < L; ++i) to[k * width + v + i] = v + i < channels ? block[i * line + k] : 0;
-    }
-}
-
-static void pack_transposed(const ConvDims& d, const float* weight, float* shared, int64_t c) {
-  const int64_t width = panel_width(d.IC, c, kPanel), channels = min(width, d.IC - c);
-  for_each_residue(d, [&](int64_t rh, int64_t rw, const Residue& h, const Residue& w, const Before& before) {
-    float* panel = shared + before.panels + h.taps * w.taps * d.OC * c;
-    for (int64_t th = h.taps - 1; th >= 0; --th)
-      for (int64_t tw = w.taps - 1; tw >= 0; --tw, panel += d.OC * width) {
-        const int64_t tap = (rh + d.SH * th) * d.KW + rw + d.SW * tw;
-        pack_columns(weight + (tap * d.IC + c) * d.OC, d.OC, channels, d.OC, width, panel);
-      }
-  });
-}
-
-// Packs weights, or clears an image whose gaps nothing else would write.
-INLINE void direct_input_grad_pack(const Call& call, const ConvDims& d, int64_t piece, float* dx) {
-  const int64_t packs = ceil_div(d.IC, kPanel);
-  if (piece < packs) return pack_transposed(d, call.operands[1], call.shared, piece * kPanel);
-  clear(dx + (piece - packs) * image_x(d), image_x(d));
-}
-
-INLINE void direct_input_grad_piece(const Call& call, const ConvDims& d, int64_t piece, const Epilogue& e) {
-  for_each_residue(d, [&](int64_t, int64_t, const Residue& h, const Residue& w, const Before& before) {
-    const Blocks b = residue_blocks(d, h);
-    if (piece < before.pieces || piece >= before.pieces + b.pieces()) return;
-    const int64_t first = (h.first * d.IW + w.first) * d.IC;
-    const Epilogue own = shifted(of_block(e, before.blocks + (piece - before.pieces) / b.groups), first);
-    const Correlation g{d.N, call.operands[0], d.OH, d.OW, d.OC, h.count, w.count, 1, 1, h.origin, w.origin, h.taps,
-                        w.taps, call.shared + before.panels, d.IC, image_x(d), d.SH * d.IW * d.IC, d.SW * d.IC, own};
-    correlate(g, b, piece - before.pieces, call.local);
-  });
-}
-
 
 }  // namespace ATENTO_ISA
 }  // namespace atento

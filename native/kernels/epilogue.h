@@ -144,11 +144,11 @@ INLINE Finish finish_of(int flags) {
 }
 
 // Where finishing these pixels from channel `c0` on will read and write.
-INLINE int64_t pieces_of(const Epilogue& e, const int64_t* to, int64_t m, int64_t c0, const float** pieces) {
+INLINE int64_t addresses_of(const Epilogue& e, const int64_t* to, int64_t m, int64_t c0, const float** addresses) {
   int64_t count = 0;
   for (const float* tensor : {e.streams ? nullptr : static_cast<const float*>(e.target), e.residual, e.mask, e.x})
     if (tensor)
-      for (int64_t i = 0; i < m; ++i) pieces[count++] = tensor + to[i] + c0;
+      for (int64_t i = 0; i < m; ++i) addresses[count++] = tensor + to[i] + c0;
   return count;
 }
 

@@ -50,12 +50,13 @@ function pythonOf() {
   if (options.python) return options.python;
   const made = join(cacheFolder({}), "keras-check");
   const python = join(made, "bin/python");
-  if (!existsSync(join(made, "complete"))) {
+  const [complete, packages] = [join(made, "complete"), `${PACKAGES.join("\n")}\n`];
+  if (!existsSync(complete) || readFileSync(complete, "utf8") !== packages) {
     console.log(`installing ${PACKAGES.join(", ")} into ${made}`);
     mkdirSync(made, { recursive: true });
     run("python3", ["-m", "venv", made]);
     run(python, ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", ...PACKAGES]);
-    writeFileSync(join(made, "complete"), `${PACKAGES.join("\n")}\n`);
+    writeFileSync(complete, packages);
   }
   return python;
 }

@@ -1,9 +1,9 @@
 import { type Command, InvalidArgumentError } from "commander";
 import type { Normalization } from "../data/dataset.ts";
 import type { Given } from "../exchange/format.ts";
-import { formatOf, loadModel } from "../exchange/formats.ts";
+import { loadModel } from "../exchange/formats.ts";
 import { UserError } from "../tensor/errors.ts";
-import { modelFile, type Trained } from "../train/trained.ts";
+import type { Trained } from "../train/trained.ts";
 import type { Display } from "./display.ts";
 import { imageSize } from "./model-options.ts";
 
@@ -44,13 +44,7 @@ export function givenBy({ image, mean, std }: GivenOptions): Given {
 
 /** A run's or a file's model with what is given of it. @throws UserError as loadModel, and where the file says it itself. */
 export async function loadGiven(path: string, options: GivenOptions): Promise<Trained> {
-  const given = givenBy(options);
-  if (Object.keys(given).length > 0 && !formatOf(await modelFile(path)).silent) {
-    throw new UserError(
-      `${path}: says its own normalisation and size: --mean, --std and --image are for .h5`,
-    );
-  }
-  return loadModel(path, given);
+  return loadModel(path, givenBy(options));
 }
 
 /** Says what the file left open. */

@@ -29,7 +29,7 @@ export interface AddonArena {
   read(offset: number, values: Float32Array): void;
   /** Copies `values` into scratch at `offset`. */
   write(offset: number, values: Float32Array): void;
-  /** To be told after variables were written: weights that are kept are prepared anew. Nothing may run. */
+  /** To be told after variables were written: weights that are kept are prepared anew. */
   changed(): void;
   /** Gives back all memory but the variables'; nothing may run. */
   release(): void;

@@ -177,11 +177,8 @@ async function readLock(path: string, folder: string, now: number): Promise<Foun
     if (!parsed.success) return { exists: true, ...nobody }; // whole when it was linked: a machine went down before it was on disk
     const holder = parsed.data;
     const running = isRunning(holder);
-    const same = holder.inode === String(ino);
-    const held =
-      running === undefined
-        ? same && now - Number(mtimeMs) < SILENT_MS
-        : running && (same || holder.folder === realpathSync(folder));
+    const here = holder.inode === String(ino) || holder.folder === realpathSync(folder);
+    const held = here && (running ?? now - Number(mtimeMs) < SILENT_MS);
     if (!held) return { exists: true, ...nobody };
     return { exists: true, holder, elsewhere: running === undefined, touchedMs: Number(mtimeMs) };
   } catch (error) {

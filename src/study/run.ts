@@ -10,7 +10,8 @@ import { writeDurably } from "../files/durable.ts";
 import { unlessAborted } from "../train/abort.ts";
 import { Diverged } from "../train/diverged.ts";
 import { version } from "../train/environment.ts";
-import { readMetrics, readTest } from "../train/run-folder.ts";
+import { engineToGoOn } from "../train/kernels.ts";
+import { readMetrics, readRunFile, readTest } from "../train/run-folder.ts";
 import { trainRun } from "../train/trainer.ts";
 import type { RunProgress, RunSettings } from "../train/types.ts";
 import { openStudyFolder, studyFileOf, trainedRuns } from "./folder.ts";
@@ -124,9 +125,11 @@ async function explainFinished(
   { dataset, engine, signal }: StudyRequest,
   report: (run: StudyProgress["run"]) => void,
 ): Promise<{ readonly explained?: RunScores } | "interrupted"> {
+  const at = runFolder(folder, settings);
   try {
     const explained = await explainRun({
-      ...{ folder: runFolder(folder, settings), dataset, engine, signal },
+      ...{ folder: at, dataset, signal },
+      engine: engineToGoOn(await readRunFile(at), engine, () => undefined), // training has told
       onProgress: (progress) => report({ kind: "explain", ...progress }),
     });
     return { explained };

@@ -8,7 +8,7 @@ const NATIVE = /^native engine \((\w+), (\d+) threads?\)$/;
 
 /**
  * The engine to go on with: of the instruction set that a run was begun with, since each rounds in its own way.
- * @param onNote told where that set cannot be had, and the engine given serves.
+ * @param onNote told where that set cannot be had, or the other engine was it, and the engine given serves.
  */
 export function engineToGoOn(
   known: RunFile | undefined,
@@ -26,7 +26,7 @@ export function engineToGoOn(
     }
   }
   onNote(
-    `begun with the ${begun}, which cannot be had here, goes on with the ${engine.description}: ` +
+    `begun with the ${begun}, goes on with the ${engine.description}: ` +
       "the last bits may differ from those of a run that stayed where it was",
   );
   return engine;

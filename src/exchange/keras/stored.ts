@@ -135,7 +135,9 @@ export function shareWeights(root: Hdf5Group, target: Target, where: string): Sh
     holders.map((holder) => [holder, legacy ? pathIn(groups, holder) : [holder.layer.name]]),
   );
   const missing = named.pairs.flatMap(([{ layer }, stored]) => (stored ? [] : [layer.name]));
-  if (missing.length === 0) return named;
+  if (missing.length === 0) {
+    return { ...named, further: [...named.further, ...groups.filter((one) => one.unnamed).map(({ name }) => name)] };
+  }
   const layers = legacy ? layersIn(groups) : groups;
   const refuse = (problem: string) =>
     new UserError(`${where}: its tensors do not fit the model: ${shorten(problem, 1000)}`);

@@ -160,6 +160,16 @@ describeEngines("an engine", (engine) => {
     store.close();
   });
 
+  test("a sigmoid of any NaN is one, whatever bits it carries", async () => {
+    const x = input("x", [40]);
+    const store = engine.open([]);
+    const program = store.compile({ outputs: { y: sigmoid(x) }, effects: [] });
+    const bits = Uint32Array.from({ length: 40 }, (_, k) => (k % 2 ? 0xff800000 : 0x7f800000) + 1 + k * k * 4000);
+    const { y } = await program.run({ x: new Float32Array(bits.buffer) });
+    expect([...y].filter(Number.isNaN)).toHaveLength(40);
+    store.close();
+  });
+
   test("stores do not know of each other", async () => {
     const [a, b] = [counter(engine), counter(engine)];
     await a.run(1, 1);

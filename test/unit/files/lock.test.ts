@@ -99,7 +99,7 @@ describe("FolderLock", () => {
 
     await (await FolderLock.take(folder)).release();
     const again = await holder();
-    await rewrite({ machine: "elsewhere", inode: "1" });
+    await rewrite({ machine: "elsewhere", inode: "1", folder: "/elsewhere" });
     await (await FolderLock.take(folder)).release();
     await again.kill();
   });
