@@ -136,7 +136,10 @@ export function shareWeights(root: Hdf5Group, target: Target, where: string): Sh
   );
   const missing = named.pairs.flatMap(([{ layer }, stored]) => (stored ? [] : [layer.name]));
   if (missing.length === 0) {
-    return { ...named, further: [...named.further, ...groups.filter((one) => one.unnamed).map(({ name }) => name)] };
+    return {
+      ...named,
+      further: [...named.further, ...groups.filter((one) => one.unnamed).map(({ name }) => name)],
+    };
   }
   const layers = legacy ? layersIn(groups) : groups;
   const refuse = (problem: string) =>

@@ -164,7 +164,10 @@ describeEngines("an engine", (engine) => {
     const x = input("x", [40]);
     const store = engine.open([]);
     const program = store.compile({ outputs: { y: sigmoid(x) }, effects: [] });
-    const bits = Uint32Array.from({ length: 40 }, (_, k) => (k % 2 ? 0xff800000 : 0x7f800000) + 1 + k * k * 4000);
+    const bits = Uint32Array.from(
+      { length: 40 },
+      (_, k) => (k % 2 ? 0xff800000 : 0x7f800000) + 1 + k * k * 4000,
+    );
     const { y } = await program.run({ x: new Float32Array(bits.buffer) });
     expect([...y].filter(Number.isNaN)).toHaveLength(40);
     store.close();
