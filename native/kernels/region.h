@@ -281,11 +281,11 @@ INLINE void join_pieces(const Region& r, const Call& call, const Instruction& n,
   }
 }
 
-// What the next block reads comes into the second-level cache, an equal share of it before each instruction.
+// What the next block reads and writes comes into the second-level cache, an equal share of it before each instruction.
 class NextRows {
  public:
   NextRows(const RegionPiece& at, int64_t pixel, int64_t rows) : floats_(rows * at.r.C()) {
-    for (int k = 0; k + 1 < at.r.operands() && rows > 0; ++k)
+    for (int k = 0; k < at.r.operands() && rows > 0; ++k)
       if (at.r.extent(k) == Extent::full) tensors_[count_++] = at.operand(k, pixel);
     share_ = ceil_div(count_ * ceil_div(floats_, 16), at.r.instructions());
   }
