@@ -32,7 +32,7 @@ export async function loadModel(path: string, given: Given = {}): Promise<Traine
   const format = formatOf(file);
   const said = (["classes", "normalization", "image"] as const).filter((key) => given[key] !== undefined);
   if (said.length > 0 && !format.silent) {
-    throw new UserError(`${path}: says its own ${said.join(", ")}: that is for files of Keras'`);
+    throw new UserError(`${path}: says its own ${said.join(", ")}, which may be given for a .h5 only`);
   }
   return format.read(file, given);
 }
