@@ -61,12 +61,7 @@ INLINE GradCut grad_cut(const ConvDims& d) {
   return g;
 }
 
-// What the next block of pixels is made of, and how much of it to fetch between so many pixels.
-constexpr int64_t kPixelsBetween = 32;
-struct NextBlock {
-  Lines x, dy;
-  int64_t lines;
-};
+constexpr int64_t kPixelsBetween = 32;  // fetches of what the next block is made of
 
 // Where sums of one panel go, `stride` floats from one input channel to the next: the first block stores them, those
 // after it add theirs.
@@ -78,7 +73,7 @@ struct Sums {
 
 // M input channels × NV vectors of output channels over `n` pixels, each with its place in x and in dy.
 template <int M, int NV>
-static void grad_tile(int64_t n, const int32_t* at_x, const int32_t* at_dy, const float* x, const float* dy, NextBlock& next,
+static void grad_tile(int64_t n, const int32_t* at_x, const int32_t* at_dy, const float* x, const float* dy, Later& next,
                       const Sums& sums) {
   V c[M][NV];
 #pragma GCC unroll 16
@@ -86,8 +81,7 @@ static void grad_tile(int64_t n, const int32_t* at_x, const int32_t* at_dy, cons
 #pragma GCC unroll 2
     for (int v = 0; v < NV; ++v) c[i][v] = V{};
   for (int64_t begin = 0; begin < n; begin += kPixelsBetween) {
-    advance(next.x, next.lines);
-    advance(next.dy, next.lines);
+    next.fetch();
     const int64_t end = min(n, begin + kPixelsBetween);
     for (int64_t q = begin; q < end; ++q) {
       const float* a = x + at_x[q];
@@ -112,7 +106,7 @@ static void grad_tile(int64_t n, const int32_t* at_x, const int32_t* at_dy, cons
     }
 }
 
-using GradTile = void (*)(int64_t, const int32_t*, const int32_t*, const float*, const float*, NextBlock&, const Sums&);
+using GradTile = void (*)(int64_t, const int32_t*, const int32_t*, const float*, const float*, Later&, const Sums&);
 
 template <int NV>
 INLINE GradTile grad_tile_of(int64_t m) {
@@ -214,20 +208,23 @@ static void grad_piece(const Call& call, const ConvDims& d, const GradCut& g, in
     const int64_t h1 = min(d.OH, h0 + g.rows);
     return Block{n0, n1, h0, h1, source_rows(d, h0, h1, k0, taps)};
   };
-  const auto next_block = [&](int64_t index) {
+  const auto fetched = [&](int64_t index) {
+    Later later;
+    if (index == blocks.end) return later;
     const Block b = block(index);
-    const Lines x{call.operands[0] + (b.n0 * d.IH + b.rows.begin) * d.IW * d.IC, b.n1 - b.n0,
-                   (b.rows.end - b.rows.begin) * d.IW * d.IC, image_x(d), 0, 0};
-    const Lines y{dy + (b.n0 * d.OH + b.h0) * d.OW * d.OC + panels.begin * NR, (b.n1 - b.n0) * (b.h1 - b.h0) * d.OW,
-                   min(d.OC, panels.end * NR) - panels.begin * NR, d.OC, 0, 0};
+    later.add({call.operands[0] + (b.n0 * d.IH + b.rows.begin) * d.IW * d.IC, b.n1 - b.n0,
+               (b.rows.end - b.rows.begin) * d.IW * d.IC, image_x(d), 0, 0});
+    later.add({dy + (b.n0 * d.OH + b.h0) * d.OW * d.OC + panels.begin * NR, (b.n1 - b.n0) * (b.h1 - b.h0) * d.OW,
+               min(d.OC, panels.end * NR) - panels.begin * NR, d.OC, 0, 0});
     const int64_t tiles = (panels.end - panels.begin) * taps * d.KW * ceil_div(d.IC, GR);
-    return NextBlock{x, y, ceil_div(max(x.count(), y.count()), tiles * ceil_div(most, kPixelsBetween))};
+    later.divide(tiles * ceil_div(most, kPixelsBetween));
+    return later;
   };
 
   for (int64_t index = blocks.begin; index < blocks.end; ++index) {
     const auto [n0, n1, h0, h1, rows] = block(index);
     const int64_t height = rows.end - rows.begin, pixels = (n1 - n0) * height * d.IW;
-    NextBlock next = index + 1 < blocks.end ? next_block(index + 1) : NextBlock{};
+    Later next = fetched(index + 1);
     pack_source(call.operands[0], source, d, n0, n1, rows, pixels, packed);
     pack_gradient(dy, d, n0, n1, h0, h1, panels, most, gradients);
 

@@ -281,28 +281,14 @@ INLINE void join_pieces(const Region& r, const Call& call, const Instruction& n,
   }
 }
 
-// What the next block reads and writes comes into the second-level cache, an equal share of it before each instruction.
-class NextRows {
- public:
-  NextRows(const RegionPiece& at, int64_t pixel, int64_t rows) : floats_(rows * at.r.C()) {
-    for (int k = 0; k < at.r.operands() && rows > 0; ++k)
-      if (at.r.extent(k) == Extent::full) tensors_[count_++] = at.operand(k, pixel);
-    share_ = ceil_div(count_ * ceil_div(floats_, 16), at.r.instructions());
-  }
-
-  void fetch() {
-    for (int64_t i = 0; i < share_ && tensor_ < count_; ++i) {
-      __builtin_prefetch(tensors_[tensor_] + at_, 0, 2);
-      at_ += 16;
-      if (at_ >= floats_) at_ = 0, ++tensor_;
-    }
-  }
-
- private:
-  const float* tensors_[kMaxOperands];
-  int64_t floats_, share_ = 0, at_ = 0;
-  int count_ = 0, tensor_ = 0;
-};
+// What the next block reads and writes, an equal part of it for each instruction of this one.
+INLINE Later next_rows(const RegionPiece& at, int64_t pixel, int64_t rows) {
+  Later later;
+  for (int k = 0; k < at.r.operands() && rows > 0; ++k)
+    if (at.r.extent(k) == Extent::full) later.add({at.operand(k, pixel), 1, rows * at.r.C(), 0, 0, 0});
+  later.divide(at.r.instructions());
+  return later;
+}
 
 static void region_run(const Call& call, int phase, int piece) {
   const Region r{call.params};
@@ -340,7 +326,7 @@ static void region_run(const Call& call, int phase, int piece) {
     const int64_t left = (end - at.image) * pixels;  // to the end of the piece: images lie one behind the other
     for (int64_t done = 0; done < pixels; done += step) {
       const int64_t pixel = at.pixels.begin + done, rows = min(step, pixels - done);
-      NextRows next(at, pixel + rows, min(step, left - done - rows));
+      Later next = next_rows(at, pixel + rows, min(step, left - done - rows));
       each([&](const Instruction& n, float* own, float* shared) {
         next.fetch();
         run_instruction(at, n, pixel, rows, own, shared);

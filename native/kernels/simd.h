@@ -110,13 +110,31 @@ struct Lines {
   int64_t count() const { return rows * ceil_div(length, kLine); }
 };
 
-INLINE void advance(Lines& s, int64_t lines) {
+// Fetches up to so many lines; returns how many there were not.
+INLINE int64_t advance(Lines& s, int64_t lines) {
   for (; lines > 0 && s.row < s.rows; --lines) {
     __builtin_prefetch(s.base + s.row * s.pitch + s.column, 0, 2);
     s.column += kLine;
     if (s.column >= s.length) s.column = 0, ++s.row;
   }
+  return lines;
 }
+
+// What later steps read and write, fetched in equal parts before the steps that come first.
+struct Later {
+  Lines lines[kMaxOperands];
+  int64_t count = 0, each = 0, at = 0;  // lines of one part; what is fetched now
+
+  void add(const Lines& more) { lines[count++] = more; }
+  void divide(int64_t steps) {
+    int64_t total = 0;
+    for (int64_t i = 0; i < count; ++i) total += lines[i].count();
+    each = ceil_div(total, steps);
+  }
+  void fetch() {
+    for (int64_t left = each; at < count && (left = advance(lines[at], left)) > 0;) ++at;
+  }
+};
 
 // Piece `piece` of `pieces` equal shares of [0, n).
 struct Range { int64_t begin, end; };

@@ -127,22 +127,6 @@ INLINE Product product_of(int64_t m) {
   return table[m - 1];
 }
 
-// What the steps after a product will read, and how many lines of it to fetch before each tile of the product.
-struct Later {
-  Lines lines[5];
-  int64_t count, each;
-  int64_t total() const {
-    int64_t sum = 0;
-    for (int64_t i = 0; i < count; ++i) sum += lines[i].count();
-    return sum;
-  }
-  void fetch() {
-    int64_t i = 0;
-    while (i < count && lines[i].row == lines[i].rows) ++i;
-    if (i < count) advance(lines[i], each);
-  }
-};
-
 // c [rows][width] (+)= a · b [K][width], width NR or L.
 template <bool transposed>
 static void multiply(int64_t rows, int64_t K, const float* a, int64_t stride, const float* b, int64_t width, float* c, bool add,
@@ -367,11 +351,11 @@ static void winograd_piece(const Call& call, int phase, int piece, const Tiling&
   const Range after = cut.share_weights ? Range{tiles.end, min(g.tiles(), tiles.end + cut.block)} : Range{};
   for (int64_t j = panels.begin; j < panels.end; ++j) {
     const int64_t c = j * NR, width = panel_width(Co, c, NR);
-    Later later{};
+    Later later;
     for (const float* tensor : {e.streams ? nullptr : static_cast<const float*>(e.target), e.residual, e.mask, e.x})
-      if (tensor) later.lines[later.count++] = lines_of(g, tensor, Co, tiles, c, min(width, Co - c));
-    if (j + 1 == panels.end) later.lines[later.count++] = lines_of(g, x, C, after, 0, C);
-    later.each = ceil_div(later.total(), kPoints * ceil_div(count, MR) * ceil_div(C, cut.depth));
+      if (tensor) later.add(lines_of(g, tensor, Co, tiles, c, min(width, Co - c)));
+    if (j + 1 == panels.end) later.add(lines_of(g, x, C, after, 0, C));
+    later.divide(kPoints * ceil_div(count, MR) * ceil_div(C, cut.depth));
     for (int64_t k = 0; k < C; k += cut.depth) {
       const int64_t depth = min(cut.depth, C - k);
       const float* u = cut.share_weights ? call.shared + j * cut.u_panel : local;

@@ -137,7 +137,7 @@ static void winograd_weight_grad_piece(const Call& call, int phase, int piece, c
   };
   if (cut.share_tiles) {
     if (phase == 0) return transform({piece * kSharedTiles, min(g.tiles(), (piece + 1) * kSharedTiles)}, 0);
-    Later nothing{};
+    Later nothing;
     return add_products(g.tiles(), piece % cut.rows, piece / cut.rows, dw, false, nothing);
   }
   if (phase == 0) {
@@ -148,8 +148,10 @@ static void winograd_weight_grad_piece(const Call& call, int phase, int piece, c
       const Range tiles{t, min(chunk.end, t + cut.block)};
       transform(tiles, t);
       const Range after{tiles.end, min(chunk.end, tiles.end + cut.block)};
-      Later later{{lines_of(g, call.operands[0], d.IC, after, 0, d.IC), lines_of(g, dy, d.OC, after, 0, d.OC)}, 2, 0};
-      later.each = ceil_div(later.total(), kPoints * cut.panels * ceil_div(d.IC, MR));
+      Later later;
+      later.add(lines_of(g, call.operands[0], d.IC, after, 0, d.IC));
+      later.add(lines_of(g, dy, d.OC, after, 0, d.OC));
+      later.divide(kPoints * cut.panels * ceil_div(d.IC, MR));
       for (int64_t panel = 0; panel < cut.panels; ++panel)
         for (int64_t row = 0; row < cut.rows; ++row)
           add_products(tiles.end - tiles.begin, row, panel, own, t > chunk.begin, later);
