@@ -42,7 +42,7 @@ export function givenBy({ image, mean, std }: GivenOptions): Given {
   return { ...(image && { image }), ...(mean && std && { normalization: { mean, std } }) };
 }
 
-/** A run's or a file's model with what is given of it. @throws UserError as loadModel, and where the file says it itself. */
+/** A run's or a file's model with what is given of it. @throws UserError as loadModel. */
 export async function loadGiven(path: string, options: GivenOptions): Promise<Trained> {
   return loadModel(path, givenBy(options));
 }

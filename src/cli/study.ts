@@ -9,7 +9,7 @@ import type { FailedRun } from "../study/results.ts";
 import { runStudy } from "../study/run.ts";
 import type { Study } from "../study/study.ts";
 import { UserError } from "../tensor/errors.ts";
-import { unlessAborted } from "../train/abort.ts";
+import { orInterrupted, unlessAborted } from "../train/abort.ts";
 import {
   answer,
   display,
@@ -108,12 +108,8 @@ async function train(
     });
     show.clear();
     if (outcome.status === "interrupted" || !outcome.results) return { outcome };
-    const files = await unlessAborted(writeReport(outcome.folder, { language: options.lang }), signal).catch(
-      (error) => {
-        if (signal.aborted && error === signal.reason) return undefined;
-        throw error;
-      },
-    );
+    const writing = writeReport(outcome.folder, { language: options.lang });
+    const files = await orInterrupted(unlessAborted(writing, signal), signal);
     return { outcome, files };
   });
   const { folder, failed, results } = outcome;

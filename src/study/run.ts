@@ -7,7 +7,7 @@ import type { Engine } from "../engine/engine.ts";
 import { completeExports } from "../exchange/export.ts";
 import { loadPretrained } from "../exchange/pretrained.ts";
 import { writeDurably } from "../files/durable.ts";
-import { unlessAborted } from "../train/abort.ts";
+import { orInterrupted, unlessAborted } from "../train/abort.ts";
 import { Diverged } from "../train/diverged.ts";
 import { version } from "../train/environment.ts";
 import { engineToGoOn } from "../train/kernels.ts";
@@ -147,14 +147,8 @@ async function exported(
   signal: AbortSignal | undefined,
   report: (run: StudyProgress["run"]) => void,
 ): Promise<boolean> {
-  const exporting = completeExports(folder, (text) => report({ kind: "note", text }));
-  try {
-    await unlessAborted(exporting, signal);
-    return true;
-  } catch (error) {
-    if (signal?.aborted && error === signal.reason) return false;
-    throw error;
-  }
+  const exporting = completeExports(folder, (text) => report({ kind: "note", text })).then(() => true);
+  return (await orInterrupted(unlessAborted(exporting, signal), signal)) ?? false;
 }
 
 /** Finished runs of the same variants with seeds that are not asked for now: the report keeps them. */

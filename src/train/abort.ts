@@ -25,3 +25,16 @@ export async function unlessAborted<T>(
     signal.removeEventListener("abort", onAbort);
   }
 }
+
+/** What a job gives; undefined when it ended with the signal's reason. */
+export async function orInterrupted<T>(
+  job: Promise<T>,
+  signal: AbortSignal | undefined,
+): Promise<T | undefined> {
+  try {
+    return await job;
+  } catch (error) {
+    if (signal?.aborted && error === signal.reason) return undefined;
+    throw error;
+  }
+}

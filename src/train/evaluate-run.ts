@@ -46,13 +46,8 @@ export async function evaluateRun(request: EvaluateRequest): Promise<Evaluation>
   const loader = loadInOrder(part, dataset, batch, normalization);
   try {
     writeWeights(store, weights);
-    const programs = new Programs(
-      store,
-      (size) => evaluationGraph(model, variables, { batch: size, image }),
-      {
-        keepsWeights: true,
-      },
-    );
+    const build = (size: number) => evaluationGraph(model, variables, { batch: size, image });
+    const programs = new Programs(store, build, { keepsWeights: true });
     return await evaluate({ programs, loader, count: part.count, classes, signal, onProgress });
   } finally {
     await loader.close();

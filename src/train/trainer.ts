@@ -2,6 +2,7 @@ import { makeFolder } from "../files/durable.ts";
 import { FolderLock } from "../files/lock.ts";
 import { SafetensorsFile } from "../formats/sealed.ts";
 import { UserError } from "../tensor/errors.ts";
+import { orInterrupted } from "./abort.ts";
 import { describeAdoption, type Pretrained } from "./adopt.ts";
 import { Checkpoints, readTrainedRun } from "./checkpoint.ts";
 import { environmentOf, version } from "./environment.ts";
@@ -35,10 +36,7 @@ export async function trainRun(asked: TrainRequest): Promise<TrainResult> {
     onNote(`pretrained ${settings.pretrained?.file}: ${describeAdoption(session.adoption)}`);
   try {
     await makeFolder(folder);
-    const lock = await FolderLock.take(folder, { signal, onNote }).catch((error) => {
-      if (signal?.aborted && error === signal.reason) return undefined;
-      throw error;
-    });
+    const lock = await orInterrupted(FolderLock.take(folder, { signal, onNote }), signal);
     if (!lock) return { status: "interrupted", epochs: [] };
     try {
       return await trainLocked(request, session, lock);

@@ -70,6 +70,8 @@ function onSinglePixels({ model, image, holders }: Target): ReadonlySet<Holder> 
 }
 
 const shapesOf = ({ weights }: StoredLayer): Shape[] => [...weights.values()].map(({ shape }) => shape);
+/** How many weights a layer has, of how many axes. */
+export const storedKind = (layer: StoredLayer) => kindOf(shapesOf(layer));
 const kindOf = (shapes: readonly Shape[]) => shapes.map((shape) => shape.length).join();
 const shown = (shapes: readonly Shape[]) => shapes.map(showShape).join(" ");
 
@@ -89,7 +91,7 @@ function inTurn(
 ): Match {
   const kinds = new Map<string, StoredLayer[]>();
   for (const layer of stored) {
-    const kind = kindOf(shapesOf(layer));
+    const kind = storedKind(layer);
     kinds.set(kind, [...(kinds.get(kind) ?? []), layer]);
   }
   const misfits: string[] = [];

@@ -1,7 +1,7 @@
 import { shorten } from "../../files/shorten.ts";
 import type { Hdf5Dataset, Hdf5Group } from "../../formats/hdf5.ts";
 import { UserError } from "../../tensor/errors.ts";
-import { matchesInOrder, type Target } from "./order.ts";
+import { matchesInOrder, storedKind, type Target } from "./order.ts";
 import type { Holder } from "./weights.ts";
 
 /** Weights that a file keeps for a layer, by Keras' name or, in Keras 3's own layout, by their number. */
@@ -160,11 +160,11 @@ export function shareWeights(root: Hdf5Group, target: Target, where: string): Sh
 /** Keras 3 numbers layers anew in each model, so that the order of those alike in several models is not known. */
 function isOrdered(layers: readonly StoredLayer[]): boolean {
   const models = new Map<string, string | undefined>();
-  return layers.every(({ weights, within }) => {
-    const kind = [...weights.values()].map(({ shape }) => shape.length).join();
-    const known = models.has(kind) ? models.get(kind) : within;
+  return layers.every((layer) => {
+    const kind = storedKind(layer);
+    const known = models.has(kind) ? models.get(kind) : layer.within;
     models.set(kind, known);
-    return known === within;
+    return known === layer.within;
   });
 }
 
