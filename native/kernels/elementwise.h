@@ -225,9 +225,18 @@ static void broadcast_to_run(const Call& call, int, int piece) {
   });
 }
 
-// Sum over stretched axes. Where the outermost axis stays, its positions are pieces; rows that fall on each other,
-// or on one number, are summed by themselves before they are added, so that long sums keep their precision.
-INLINE int sum_pieces(const Broadcast& b) { return b.stride[0][0] > 0 ? static_cast<int>(b.extent[0]) : 1; }
+// Sum over stretched axes. Pieces are positions of the outermost axis where it stays, else columns of the innermost.
+// Rows that fall on each other, or on one number, are summed by a few before they are added, so that long sums keep
+// their precision.
+constexpr int64_t kRowsAtOnce = 32;
+constexpr int64_t kSumColumns = 64;
+constexpr int64_t kSumFloats = 4096;
+
+INLINE bool sum_by_rows(const Broadcast& b) { return b.stride[0][0] > 0; }
+INLINE int sum_pieces(const Broadcast& b) {
+  if (sum_by_rows(b)) return static_cast<int>(b.extent[0]);
+  return b.stride[0][3] > 0 ? static_cast<int>(ceil_div(b.extent[3], kSumColumns)) : 1;
+}
 
 static bool sum_to_plan(const double* p, Plan& plan) {
   const Broadcast b = broadcast<1>(p);
@@ -239,34 +248,42 @@ static bool sum_to_plan(const double* p, Plan& plan) {
   return true;
 }
 
+// to += each of `rows` rows of x, `n` floats of them
+INLINE void add_rows(float* to, int64_t stride, const float* x, int64_t rows, int64_t row, int64_t n, float* sum) {
+  for (int64_t done = 0; done < rows; done += kRowsAtOnce) {
+    clear(sum, n);
+    for (int64_t k = done; k < min(rows, done + kRowsAtOnce); ++k)
+      for (int64_t c = 0; c < n; ++c) sum[c] += x[k * row + c];
+    for (int64_t c = 0; c < n; ++c) to[c * stride] += sum[c];
+  }
+}
+
 static void sum_to_run(const Call& call, int, int piece) {
   const Broadcast b = broadcast<1>(call.params);
   const int64_t *extent = b.extent, *stride = b.stride[0];
-  const int64_t n = extent[3], s = stride[3];
-  const int64_t i0 = sum_pieces(b) > 1 ? piece : 0, i1 = sum_pieces(b) > 1 ? piece + 1 : extent[0];
-  const float* x = call.operands[0] + i0 * extent[1] * extent[2] * n;
-  float* y = call.operands[1];
+  const bool by_rows = sum_by_rows(b);
+  const Range outer = by_rows ? Range{piece, piece + 1} : Range{0, extent[0]};
+  const Range columns = by_rows || stride[3] == 0 ? Range{0, extent[3]} : share(extent[3], sum_pieces(b), piece);
+  const int64_t n = columns.end - columns.begin, s = stride[3];
+  float* y = call.operands[1] + columns.begin * s;
   const auto kept = [&](int axis, int64_t end) { return stride[axis] > 0 ? end : 1; };
-  for (int64_t i = i0; i < (stride[0] > 0 ? i1 : i0 + 1); ++i)
+  for (int64_t i = outer.begin; i < (by_rows ? outer.end : outer.begin + 1); ++i)
     for (int64_t j = 0; j < kept(1, extent[1]); ++j)
       for (int64_t k = 0; k < kept(2, extent[2]); ++k)
         for (int64_t c = 0; c < kept(3, n); ++c) y[i * stride[0] + j * stride[1] + k * stride[2] + c * s] = 0;
-  for (int64_t i = i0; i < i1; ++i)
+  for (int64_t i = outer.begin; i < outer.end; ++i)
     for (int64_t j = 0; j < extent[1]; ++j) {
       float* to = y + i * stride[0] + j * stride[1];
-      if (s > 0 && stride[2] == 0) {  // rows that fall on each other: their sum first
-        float* sum = call.local;
-        clear(sum, n);
-        for (int64_t k = 0; k < extent[2]; ++k, x += n)
-          for (int64_t c = 0; c < n; ++c) sum[c] += x[c];
-        for (int64_t c = 0; c < n; ++c) to[c * s] += sum[c];
+      const float* x = call.operands[0] + (i * extent[1] + j) * extent[2] * extent[3] + columns.begin;
+      if (s > 0 && stride[2] == 0) {
+        add_rows(to, s, x, extent[2], extent[3], n, call.local);
         continue;
       }
-      for (int64_t k = 0; k < extent[2]; ++k, x += n, to += stride[2]) {
+      for (int64_t k = 0; k < extent[2]; ++k, x += extent[3], to += stride[2]) {
         if (s > 0) {
           for (int64_t c = 0; c < n; ++c) to[c * s] += x[c];
         } else {
-          *to += sum_of(x, n);
+          for (int64_t c = 0; c < n; c += kSumFloats) *to += sum_of(x + c, min(kSumFloats, n - c));
         }
       }
     }

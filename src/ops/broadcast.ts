@@ -57,22 +57,25 @@ export function forEachBroadcast(
   }
 }
 
-/** Four extents in the physical order of `full`, then four physical strides for each operand, for the kernels. */
+/**
+ * Four extents in the physical order of `full`, then four physical strides for each operand, for the kernels. Axes
+ * that lie behind each other in all of them are one.
+ */
 export function broadcastParams(full: Tensor, operands: readonly Tensor[]): number[] {
-  const order = physicalOrder(full.layout, full.shape.length);
+  const strides = operands.map((x) => stretch(x.shape, physicalStrides(x), full.shape));
+  const axes: { extent: number; strides: number[] }[] = [];
+  for (const axis of physicalOrder(full.layout, full.shape.length)) {
+    const extent = full.shape[axis];
+    if (extent === 1) continue;
+    const inner = strides.map((of) => of[axis]);
+    const outer = axes.at(-1);
+    if (outer?.strides.every((stride, k) => stride === inner[k] * extent)) {
+      axes[axes.length - 1] = { extent: outer.extent * extent, strides: inner };
+    } else {
+      axes.push({ extent, strides: inner });
+    }
+  }
   const pad = (values: number[], fill: number) => [...new Array(4 - values.length).fill(fill), ...values];
-  const extents = pad(
-    order.map((axis) => full.shape[axis]),
-    1,
-  );
-  return [
-    ...extents,
-    ...operands.flatMap((x) => {
-      const strides = stretch(x.shape, physicalStrides(x), full.shape);
-      return pad(
-        order.map((axis) => strides[axis]),
-        0,
-      );
-    }),
-  ];
+  const extents = axes.map(({ extent }) => extent);
+  return [...pad(extents, 1), ...operands.flatMap((_, k) => pad(axes.map((axis) => axis.strides[k]), 0))];
 }
