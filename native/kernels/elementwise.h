@@ -9,7 +9,7 @@ namespace ATENTO_ISA {
 constexpr int64_t kPieceFloats = 32 * 1024;
 
 INLINE int pieces_of(int64_t floats) { return static_cast<int>(max(1, min(1 << 20, ceil_div(floats, kPieceFloats)))); }
-INLINE int64_t at(const double* p, int i) { return static_cast<int64_t>(p[i]); }
+INLINE constexpr int64_t at(const double* p, int i) { return static_cast<int64_t>(p[i]); }
 
 // Sum of f(i) over n floats: four vectors side by side, so that no addition waits for the one before; the lanes last.
 template <class F>

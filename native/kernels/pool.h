@@ -208,6 +208,7 @@ static bool over_channels_plan(const double* p, Plan& plan) {
 }
 
 INLINE V greater(V best, V x) { return (x > best) | (x != x) ? x : best; }  // NaN wins, and stays
+INLINE float greater(float best, float x) { return wins(x, best) ? x : best; }
 
 static void mean_channel_run(const Call& call, int, int piece) {
   const Map m = map_of(call.params);

@@ -45,14 +45,14 @@ struct Instruction {
 // then nine numbers an instruction.
 struct Region {
   const double* p;
-  int operands() const { return static_cast<int>(p[1]); }
-  int64_t N() const { return at(p, 2); }
-  int64_t P() const { return at(p, 3); }
-  int64_t C() const { return at(p, 4); }
-  int temporaries() const { return static_cast<int>(p[5]); }
-  int instructions() const { return static_cast<int>(p[6]); }
-  Extent extent(int k) const { return static_cast<Extent>(static_cast<int>(p[7 + k])); }
-  Instruction instruction(int i) const {
+  constexpr int operands() const { return static_cast<int>(p[1]); }
+  constexpr int64_t N() const { return at(p, 2); }
+  constexpr int64_t P() const { return at(p, 3); }
+  constexpr int64_t C() const { return at(p, 4); }
+  constexpr int temporaries() const { return static_cast<int>(p[5]); }
+  constexpr int instructions() const { return static_cast<int>(p[6]); }
+  constexpr Extent extent(int k) const { return static_cast<Extent>(static_cast<int>(p[7 + k])); }
+  constexpr Instruction instruction(int i) const {
     const double* q = p + 7 + operands() + 9 * i;
     const auto ref = [q](int k) { return static_cast<int>(q[k]); };
     return {static_cast<Opcode>(ref(0)), ref(1), ref(2), ref(3), ref(4), ref(5), ref(6), q[7] != 0, static_cast<float>(q[8])};
@@ -75,14 +75,16 @@ struct Region {
   int pieces() const { return static_cast<int>(ceil_div(N(), images())) * splits(); }
 };
 
-INLINE bool reduces_pixels(Opcode op) { return op == Opcode::sum_pixels || op == Opcode::max_pixels; }
+INLINE constexpr bool reduces_pixels(Opcode op) { return op == Opcode::sum_pixels || op == Opcode::max_pixels; }
+
+INLINE constexpr bool reduces(Opcode op) { return op >= Opcode::sum_channels; }
 
 // Floats of workspace: shared, for each instruction that sums over pieces; of a thread, its coefficients.
 INLINE int64_t shared_floats(const Region& r, Opcode op) {
   if (op == Opcode::grad_sums) return 4 * r.pieces() * r.C();
   return reduces_pixels(op) && r.splits() > 1 ? round_up(r.pieces() * r.C(), 2) : 0;
 }
-INLINE int64_t coefficients(Opcode op) {
+INLINE constexpr int coefficients(Opcode op) {
   return op == Opcode::norm_grad ? 3 : op == Opcode::grad_sums ? 2 : op == Opcode::norm || reduces_pixels(op) ? 1 : 0;
 }
 

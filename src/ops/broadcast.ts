@@ -77,5 +77,6 @@ export function broadcastParams(full: Tensor, operands: readonly Tensor[]): numb
   }
   const pad = (values: number[], fill: number) => [...new Array(4 - values.length).fill(fill), ...values];
   const extents = axes.map(({ extent }) => extent);
-  return [...pad(extents, 1), ...operands.flatMap((_, k) => pad(axes.map((axis) => axis.strides[k]), 0))];
+  const along = (k: number) => axes.map((axis) => axis.strides[k]);
+  return [...pad(extents, 1), ...operands.flatMap((_, k) => pad(along(k), 0))];
 }

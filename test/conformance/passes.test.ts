@@ -25,7 +25,15 @@ const models: Record<string, ModelOptions> = {
   basic: { ...small, name: "resnet18" },
   se: { ...small, attention: "se", attentionOptions: { reduction: 4 } },
   cbam: { ...small, attention: "cbam", attentionOptions: { reduction: 4 } },
+  official: { ...small, attention: "cbam", attentionOptions: { reduction: 4, convention: "official" } },
   eca: { ...small, attention: "eca" },
+  "one pixel": {
+    ...small,
+    stem: "imagenet",
+    strides: [2, 2],
+    attention: "cbam",
+    attentionOptions: { reduction: 4 },
+  },
   "identity blocks": { ...small, attention: "se", placement: "identity" },
 };
 
@@ -73,7 +81,8 @@ describe.each(jobs)("passes over %s", (title, make) => {
   async function run(engine: Engine, asked: Graph): Promise<Outputs> {
     const store = engine.open(variables.all());
     for (const { name: at, kind, shape } of variables.all()) {
-      if (kind === "statistic") store.write(at, positive(shape, at)); // other than those a model starts with
+      // other than what a model starts with
+      if (kind === "statistic" || shape.length === 1) store.write(at, positive(shape, at));
     }
     const outputs = await store.compile(asked).run(feeds);
     const after = variables.all().map(({ name }) => [name, store.read(name)] as const);
@@ -113,6 +122,20 @@ describe.each(jobs)("passes over %s", (title, make) => {
     expect(count("conv2d_weight_grad_of_norm")).toBeGreaterThan(0);
     expect(count("batch_norm_grad_sums_along")).toBeGreaterThan(0);
     expect(count("region")).toBeGreaterThan(0);
+  });
+
+  test("two pools of a block share what they can of its MLP", () => {
+    const convolutions = (of: Graph) => opsOf(of).filter((op) => op.startsWith("conv2d")).length;
+    // one second layer less a block, and where pools are equal (the last block of one pixel) one MLP; in training
+    // with both gradients
+    const shared: Readonly<Record<string, number>> = {
+      "inference, cbam": 3,
+      "training, cbam": 3 * 3,
+      "training, official": 3 * 2, // biases stand between: only the gradients
+      "inference, one pixel": 2 + 2,
+      "training, one pixel": (2 + 2) * 3,
+    };
+    expect(convolutions(graph) - convolutions(optimize(graph))).toBe(shared[title] ?? 0);
   });
 
   test("the native engine computes the same with and without them", async ({ skip }) => {

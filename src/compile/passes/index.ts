@@ -1,17 +1,21 @@
 import type { Graph } from "../graph.ts";
 import type { Pass } from "../rewrite.ts";
 import { foldBatchNorm } from "./fold-batch-norm.ts";
+import { identities } from "./identities.ts";
 import { sumByImage } from "./image-sums.ts";
 import { fuseInputGrad } from "./input-grad.ts";
 import { mergeEqual } from "./merge-equal.ts";
+import { oneProduct } from "./one-product.ts";
 import { fuseRegions } from "./regions.ts";
 import { statisticsAlong } from "./statistics.ts";
 import { recomputeNorm } from "./weight-grad.ts";
 
 /** Passes in the order in which they run. */
 export const passes: readonly Pass[] = [
+  identities,
   mergeEqual,
   foldBatchNorm,
+  oneProduct,
   statisticsAlong,
   recomputeNorm,
   fuseInputGrad,
