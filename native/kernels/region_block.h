@@ -167,6 +167,13 @@ static void run_instruction(const RegionPiece& at, const Instruction& n, int64_t
     }
     case Opcode::add:
       return binary_block(rows, C, to, a, at.value(n.b, pixel), [=](auto x, auto y) { return relu ? relu_of(x + y) : x + y; });
+    case Opcode::divide: return binary_block(rows, C, to, a, at.value(n.b, pixel), [](auto x, auto y) { return x / y; });
+    case Opcode::sigmoid_grad:
+      return binary_block(rows, C, to, a, at.value(n.b, pixel), [](auto x, auto y) { return x * y * (1.0f - y); });
+    case Opcode::scale: {
+      const float factor = n.value;
+      return binary_block(rows, C, to, a, {a, Walk::full}, [=](auto x, auto) { return factor * x; });
+    }
     case Opcode::mask:
       return binary_block(rows, C, to, a, at.value(n.b, pixel), [](auto x, auto y) { return y <= decltype(y){} ? decltype(x){} : x; });
     case Opcode::equal:

@@ -56,9 +56,9 @@ INLINE T& value_of(FormValues<Form, T>& v) {
 template <class T>
 INLINE void add_to(float* sum, T x) { put(sum, get(sum, T{}) + x); }
 
-// Runs instruction i; `total` is what it sums over channels.
+// Runs instruction i; `total` is what it sums over channels, `factor` what it multiplies by.
 template <int i, class Form, class T>
-INLINE void run_step(FormValues<Form, T>& v, T& total) {
+INLINE void run_step(FormValues<Form, T>& v, T& total, float factor) {
   constexpr Instruction n = FormCode<Form>::region.instruction(i);
   const T zero{}, a = value_of<n.a>(v);
   float* own = v.own + FormCode<Form>::own_before(i) * v.C;
@@ -78,6 +78,9 @@ INLINE void run_step(FormValues<Form, T>& v, T& total) {
     else if constexpr (n.op == Opcode::norm_grad) y = coefficient(0) * a + (coefficient(1) * (B - Cc) + coefficient(2));
     else if constexpr (n.op == Opcode::multiply_add) y = n.c == kNone ? a * B : a * B + Cc;
     else if constexpr (n.op == Opcode::add) y = a + B;
+    else if constexpr (n.op == Opcode::divide) y = a / B;
+    else if constexpr (n.op == Opcode::sigmoid_grad) y = a * B * (1.0f - B);
+    else if constexpr (n.op == Opcode::scale) y = factor * a;
     else if constexpr (n.op == Opcode::mask) y = B <= zero ? zero : a;
     else if constexpr (n.op == Opcode::equal) y = select_equal(a, B, zero + 1.0f);
     else if constexpr (n.op == Opcode::select_equal) y = n.d == kNone ? select_equal(a, B, Cc) : select_equal(a, B, Cc) + D;
@@ -88,7 +91,7 @@ INLINE void run_step(FormValues<Form, T>& v, T& total) {
 
 // The channels from c on of one row of pixels.
 template <class Form, class T>
-INLINE void run_channels(float* const* rows, float* own, int64_t C, int64_t c, T* totals) {
+INLINE void run_channels(const Instruction* instructions, float* const* rows, float* own, int64_t C, int64_t c, T* totals) {
   using Code = FormCode<Form>;
   FormValues<Form, T> v;
   v.own = own + c, v.C = C;
@@ -98,7 +101,7 @@ INLINE void run_channels(float* const* rows, float* own, int64_t C, int64_t c, T
     if constexpr (extent == Extent::full) __builtin_prefetch(rows[k] + c + kFetchAhead, 0, 2);
   });
   for_indices(typename Code::Instructions{}, [&](auto i) {
-    run_step<i>(v, totals[i]);
+    run_step<i>(v, totals[i], instructions[i].value);
     constexpr int to = Code::region.instruction(i).to;
     if constexpr (to >= 0 && !reduces(Code::region.instruction(i).op)) put(rows[to] + c, v.operand[to]);
   });
@@ -119,8 +122,8 @@ static void run_form(const RegionPiece& at, const Instruction* instructions, int
       totals[i] = splat(rest[i]);
     });
     int64_t c = 0;
-    for (; c + L <= C; c += L) run_channels<Form>(row, own, C, c, totals);
-    for (; c < C; ++c) run_channels<Form>(row, own, C, c, rest);
+    for (; c + L <= C; c += L) run_channels<Form>(instructions, row, own, C, c, totals);
+    for (; c < C; ++c) run_channels<Form>(instructions, row, own, C, c, rest);
     for_indices(typename Code::Instructions{}, [&](auto i) {
       constexpr Instruction n = Code::region.instruction(i);
       if constexpr (n.op == Opcode::sum_channels)

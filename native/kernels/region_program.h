@@ -17,6 +17,9 @@ enum class Opcode {
   equal,         // 1 where a = b (or both are NaN), else 0
   select_equal,  // (c where a = b, else 0) + d
   copy,          // a
+  scale,         // a times a factor
+  divide,        // a / b
+  sigmoid_grad,  // a·b·(1 − b)
   // results of the region that are smaller than it
   sum_channels,  // [N,P]: of a·b, or of a
   max_channels,
@@ -38,7 +41,7 @@ struct Instruction {
   Opcode op;
   int to, a, b, c, d, e;
   bool relu;
-  float value;  // ε, or what a sum is multiplied by
+  float value;  // ε, or what a or a sum is multiplied by
 };
 
 // Parameters: their number, operands, N, P, C, blocks of workspace, instructions; then the extent of each operand,
@@ -113,11 +116,14 @@ INLINE bool region_fits(const Region& r) {
         break;
       case Opcode::multiply_add: fits = full(n.to) && full(n.a) && value(n.b) && (n.c == kNone || value(n.c)); break;
       case Opcode::add:
+      case Opcode::divide:
+      case Opcode::sigmoid_grad:
       case Opcode::equal: fits = full(n.to) && full(n.a) && value(n.b); break;
       case Opcode::select_equal:
         fits = full(n.to) && full(n.a) && value(n.b) && value(n.c) && (n.d == kNone || (value(n.d) && alike(n.b, n.c)));
         break;
       case Opcode::mask: fits = full(n.to) && full(n.a) && full(n.b); break;
+      case Opcode::scale: fits = full(n.to) && full(n.a); break;
       case Opcode::copy: fits = full(n.to) && value(n.a); break;
       case Opcode::sum_channels:
       case Opcode::max_channels: fits = is(n.to, Extent::pixel) && full(n.a) && (n.b == kNone || full(n.b)); break;

@@ -3,11 +3,14 @@ import { batchNormGradSumsOp, batchNormInputGradOp, batchNormOp } from "../ops/b
 import {
   addOp,
   broadcastToOp,
+  divideOp,
   equalOp,
   multiplyOp,
   reluGradOp,
   reluOp,
+  scaleOp,
   selectEqualOp,
+  sigmoidGradOp,
   sumToOp,
 } from "../ops/elementwise.ts";
 import { type Node, nodeOf, type Op } from "../ops/op.ts";
@@ -24,6 +27,9 @@ const opcodes = [
   "equal",
   "select_equal",
   "copy",
+  "scale",
+  "divide",
+  "sigmoid_grad",
   "sum_channels",
   "max_channels",
   "sum_pixels",
@@ -40,7 +46,7 @@ interface Instruction {
   readonly to: Reference;
   readonly from: readonly Reference[];
   readonly relu?: boolean;
-  /** ε, or what a sum is multiplied by. */
+  /** ε, or what a or a sum is multiplied by. */
   readonly value?: number;
 }
 
@@ -54,10 +60,19 @@ export function regionShape(root: Tensor): Shape {
   return is(root, sumToOp, meanOp, maxOp, batchNormGradSumsOp) ? nodeOf(root)!.inputs[0].shape : root.shape;
 }
 
+/** Images and pixels of an image as a region walks over them: images of one pixel are pixels of one image. */
+const walked = ([n, , h, w]: Shape) =>
+  h * w === 1 ? { images: 1, pixels: n } : { images: n, pixels: h * w };
+
+const PER_CHANNEL_OF_IMAGE = 1;
+
 /** What a tensor is to a region of shape [N,C,H,W], as the kernel counts: all of it, [N,C], [N,H,W], [C], [2,C]. */
 export function extentOf(shape: Shape, [n, c, h, w]: Shape): number | undefined {
-  const extents: readonly Shape[] = [[n, c, h, w], [n, c, 1, 1], [n, 1, h, w], [c], [2, c]];
-  const extent = extents.findIndex((known) => sameShape(known, shape));
+  const { images } = walked([n, c, h, w]);
+  const extents: readonly Shape[] = [[n, c, h, w], [images, c, 1, 1], [n, 1, h, w], [c], [2, c]];
+  // what is repeated over all images is a channel's, too, where there is but one of them
+  const long = images === 1 && shape.length === 3 ? [1, ...shape] : shape;
+  const extent = extents.findIndex((known) => sameShape(known, long));
   return extent < 0 ? undefined : extent;
 }
 
@@ -74,8 +89,8 @@ export function encodeRegion(inputs: readonly Tensor[], roots: readonly Tensor[]
     const references = [...from, ...new Array<Reference>(5 - from.length).fill(NONE)];
     return [opcodes.indexOf(opcode), to, ...references, Number(relu), value];
   });
-  const [n, c, h, w] = full;
-  const head = [extents.length, n, h * w, c, temporaries, instructions.length, ...extents];
+  const { images, pixels } = walked(full);
+  const head = [extents.length, images, pixels, full[1], temporaries, instructions.length, ...extents];
   return [1 + head.length + coded.length, ...head, ...coded];
 }
 
@@ -129,9 +144,9 @@ class Assembler {
     const [a, b, ...rest] = node.inputs;
     const into = (opcode: Instruction["opcode"], from: readonly Reference[], value = 0) =>
       this.#code.push({ opcode, to: this.#target(result), from, relu, value });
-    const { eps = 0 } = (node.attrs ?? {}) as { eps?: number };
-    const pixels = this.#full[2] * this.#full[3];
-    const overSpace = node.output.shape[1] === this.#full[1];
+    const { eps = 0, factor = 1 } = (node.attrs ?? {}) as { eps?: number; factor?: number };
+    const { pixels } = walked(this.#full);
+    const overSpace = extentOf(node.output.shape, this.#full) === PER_CHANNEL_OF_IMAGE;
     switch (node.op.name) {
       case reluOp.name: {
         const inner = nodeOf(a);
@@ -151,6 +166,15 @@ class Assembler {
         return;
       case multiplyOp.name:
         into("multiply_add", this.#pair(a, b));
+        return;
+      case divideOp.name:
+        into("divide", [this.#block(a), this.#value(b)]);
+        return;
+      case sigmoidGradOp.name:
+        into("sigmoid_grad", [this.#block(a), this.#value(b)]);
+        return;
+      case scaleOp.name:
+        into("scale", [this.#block(a)], factor);
         return;
       case equalOp.name:
         into("equal", this.#pair(a, b));

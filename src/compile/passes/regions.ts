@@ -3,16 +3,19 @@ import { batchNormGradSumsOp, batchNormInputGradOp, batchNormOp } from "../../op
 import {
   addOp,
   broadcastToOp,
+  divideOp,
   equalOp,
   multiplyOp,
   reluGradOp,
   reluOp,
+  scaleOp,
   selectEqualOp,
+  sigmoidGradOp,
   sumToOp,
 } from "../../ops/elementwise.ts";
 import { apply, nodeOf } from "../../ops/op.ts";
 import { maxOp, meanOp } from "../../ops/reduce.ts";
-import { type Shape, sameShape, type Tensor } from "../../tensor/tensor.ts";
+import { type Shape, sameShape, sizeOf, type Tensor } from "../../tensor/tensor.ts";
 import type { Graph } from "../graph.ts";
 import { hole, regionAlongOp, regionOp } from "../region.ts";
 import { extentOf, regionShape } from "../region-program.ts";
@@ -29,6 +32,9 @@ const pixelwise = new Set(
     equalOp,
     selectEqualOp,
     broadcastToOp,
+    divideOp,
+    scaleOp,
+    sigmoidGradOp,
   ].map(({ name }) => name),
 );
 const normal = new Set([batchNormOp, batchNormInputGradOp, batchNormGradSumsOp].map(({ name }) => name));
@@ -40,7 +46,7 @@ const MOST_OPERANDS = 18;
 const MOST_ROOTS = 4;
 
 /** Maps too small or too thin are left to the ops' own kernels. */
-const worthwhile = (shape: Shape) => shape.length === 4 && shape[1] >= 8 && shape[2] * shape[3] > 1;
+const worthwhile = (shape: Shape) => shape.length === 4 && shape[1] >= 8 && sizeOf(shape) > shape[1];
 
 /** The node when it can be part of a region: its inputs and its output all fit one shape. */
 function memberOf(x: Tensor, names: ReadonlySet<string>): OpNode | undefined {
@@ -52,7 +58,8 @@ function memberOf(x: Tensor, names: ReadonlySet<string>): OpNode | undefined {
     const extent = part.layout === "activation" ? extentOf(part.shape, full) : undefined;
     return extent !== undefined && (vectors || extent <= 2);
   });
-  return worthwhile(full) && fits ? node : undefined;
+  const works = names !== reductions || !sameShape(x.shape, full); // a mean of single pixels does nothing
+  return worthwhile(full) && fits && works ? node : undefined;
 }
 
 /** What becomes of a pixelwise tensor. */
