@@ -1,7 +1,7 @@
 // Weight gradient: x [N,IH,IW,IC], dy [N,OH,OW,OC] → dw [KH,KW,IC,OC]. x may be given as what batch normalisation (and
 // ReLU) has still to be applied to: that happens while it is copied. Input channels are broadcast, output
 // gradients are vectors, the reduction goes over pixels. A piece owns a chunk of the pixels, a group of output
-// channels and a group of kernel rows; sums of several chunks are added in a fixed order.
+// channels, a part of the input channels and a group of kernel rows; sums of several chunks are added in a fixed order.
 #pragma once
 #include "direct.h"
 
@@ -15,21 +15,22 @@ constexpr int64_t kGradPartials = 4 * 1024 * 1024;  // floats of the sums of all
 
 struct GradCut {
   int64_t panels;                          // of NR output channels
-  int64_t chunks, groups, kernel_rows;     // pieces: chunks × groups of panels × groups of kernel rows
+  int64_t chunks, groups, parts, kernel_rows;  // pieces: chunks × groups of panels × parts of input channels × …
   int64_t rows, images, per_image, blocks; // blocks of pixels
   int64_t panel_floats;                    // sums of one panel: KH·KW·IC·NR
 };
 
 INLINE int64_t grad_kernel_rows(const ConvDims& d, const GradCut& g) { return d.KH / g.kernel_rows; }
 
-// Chooses what moves the fewest floats: groups read x again, groups of kernel rows read both again, chunks write
-// sums of their own.
-INLINE GradCut grad_cut(const ConvDims& d) {
-  GradCut g{};
-  g.panels = ceil_div(d.OC, NR);
-  g.panel_floats = weights(d) / d.OC * NR;
+INLINE int64_t pieces_of(const GradCut& g) { return g.chunks * g.groups * g.parts * g.kernel_rows; }
+INLINE int64_t grad_channels(const ConvDims& d, const GradCut& g) {
+  return ceil_div(ceil_div(d.IC, kLine), g.parts) * kLine;
+}
+
+// Blocks of as many pixels as fit.
+INLINE void cut_pixels(const ConvDims& d, GradCut& g) {
   const int64_t pixels = d.OH * d.OW;
-  const int64_t pixel_floats = max(1, d.SH * d.SW * d.IC);
+  const int64_t pixel_floats = max(1, d.SH * d.SW * min(d.IC, grad_channels(d, g)));
   const int64_t fit = max(16, min(kGradPixels, kGradBlockFloats / pixel_floats));
   if (pixels <= fit) {
     g.images = min(d.N, fit / pixels);
@@ -42,23 +43,32 @@ INLINE GradCut grad_cut(const ConvDims& d) {
     g.per_image = ceil_div(d.OH, g.rows);
     g.blocks = d.N * g.per_image;
   }
-  int64_t best = INT64_MAX, most = 0;
-  for (int64_t kernel_rows = 1; kernel_rows <= d.KH; kernel_rows += max(1, d.KH - 1))
-    for (int64_t groups = 1; groups <= g.panels; groups *= 2)
-      for (int64_t chunks = 1; chunks <= min(g.blocks, kGradPieces); chunks *= 2) {
-        if (chunks * g.panels * g.panel_floats > kGradPartials && chunks > 1) continue;
-        const int64_t pieces = chunks * groups * kernel_rows;
-        const int64_t cost = d.N * (image_x(d) * groups + image_y(d)) * kernel_rows +
-                             (chunks > 1 ? 3 * chunks * weights(d) : 0);
-        const int64_t enough = min(pieces, kGradPieces);
-        if (enough < most || (enough == most && cost >= best)) continue;
-        most = enough;
-        best = cost;
-        g.chunks = chunks;
-        g.groups = groups;
-        g.kernel_rows = kernel_rows;
-      }
-  return g;
+}
+
+// Chooses what moves the fewest floats: groups read x again, parts dy, groups of kernel rows both; chunks write sums of
+// their own, and each further block comes back to them.
+INLINE GradCut grad_cut(const ConvDims& d) {
+  GradCut g{}, best{};
+  g.panels = ceil_div(d.OC, NR);
+  g.panel_floats = weights(d) / d.OC * NR;
+  int64_t least = INT64_MAX, most = 0;
+  for (g.parts = 1; g.parts <= ceil_div(d.IC, kLine); g.parts *= 2) {
+    cut_pixels(d, g);
+    for (g.kernel_rows = 1; g.kernel_rows <= d.KH; g.kernel_rows += max(1, d.KH - 1))
+      for (g.groups = 1; g.groups <= g.panels; g.groups *= 2)
+        for (g.chunks = 1; g.chunks <= min(g.blocks, kGradPieces); g.chunks *= 2) {
+          if (g.chunks * g.panels * g.panel_floats > kGradPartials && g.chunks > 1) continue;
+          const int64_t read = d.N * (image_x(d) * g.groups + image_y(d) * g.parts) * g.kernel_rows;
+          const int64_t sums = (g.chunks > 1 ? 3 * g.chunks : 0) + 2 * (ceil_div(g.blocks, g.chunks) - 1);
+          const int64_t cost = read + sums * weights(d);
+          const int64_t enough = min(pieces_of(g), kGradPieces);
+          if (enough < most || (enough == most && cost >= least)) continue;
+          most = enough;
+          least = cost;
+          best = g;
+        }
+  }
+  return best;
 }
 
 constexpr int64_t kPixelsBetween = 32;  // fetches of what the next block is made of
@@ -139,8 +149,8 @@ INLINE Way direct_weight_grad(const ConvDims& d) {
   const GradCut g = grad_cut(d);
   const int64_t pixels = grad_pixels(d, g);
   const int64_t local = (2 * pixels + 2) * grad_kernel_rows(d, g) * d.KW + pixels * ceil_div(g.panels, g.groups) * NR +
-                        source_pixels(d, g) * round_up(d.IC, kLine) + kLine;
-  const int64_t pieces = g.chunks * g.groups * g.kernel_rows;
+                        source_pixels(d, g) * grad_channels(d, g) + kLine;
+  const int64_t pieces = pieces_of(g);
   if (writes_dw(d, g)) return {0, local, 0, pieces, 0};
   return {g.chunks * g.panels * g.panel_floats, local, 0, pieces, d.KH * g.panels};
 }
@@ -165,26 +175,28 @@ INLINE void pack_gradient(const float* dy, const ConvDims& d, int64_t n0, int64_
   }
 }
 
-// Copies source rows line by line of channels, [IC/16][pixel][16], so that pixels a power of two apart do not
-// fight for the same places of the cache.
+// Copies some channels of source rows line by line, [channels/16][pixel][16], so that pixels a power of two apart do
+// not fight for the same places of the cache.
 INLINE void pack_source(const float* x, const Source& source, const ConvDims& d, int64_t n0, int64_t n1, Range rows,
-                        int64_t pixels, float* packed) {
+                        Range channels, int64_t pixels, float* packed) {
   for (int64_t n = n0, q = 0; n < n1; ++n)
     for (int64_t s = rows.begin * d.IW; s < rows.end * d.IW; ++s, ++q) {
       const float* from = x + n * image_x(d) + s * d.IC;
       float* to = packed + q * kLine;
-      int64_t c = 0;
-      for (; c + kLine <= d.IC; c += kLine, to += pixels * kLine)
+      int64_t c = channels.begin;
+      for (; c + kLine <= channels.end; c += kLine, to += pixels * kLine)
 #pragma GCC unroll 4
         for (int64_t v = 0; v < kLine; v += L) store(to + v, source_value<V>(source, from, c + v));
-      for (int64_t i = 0; c + i < d.IC; ++i) to[i] = source_value<float>(source, from, c + i);
+      for (int64_t i = 0; c + i < channels.end; ++i) to[i] = source_value<float>(source, from, c + i);
     }
 }
 
 static void grad_piece(const Call& call, const ConvDims& d, const GradCut& g, int piece, const Source& source, const float* dy,
                        float* dw) {
-  const int64_t chunk = piece / (g.groups * g.kernel_rows), group = piece / g.kernel_rows % g.groups;
+  const int64_t chunk = piece / (g.groups * g.parts * g.kernel_rows), group = piece / (g.parts * g.kernel_rows) % g.groups;
   const int64_t taps = grad_kernel_rows(d, g), k0 = piece % g.kernel_rows * taps;
+  const Range lines = share(ceil_div(d.IC, kLine), static_cast<int>(g.parts), static_cast<int>(piece / g.kernel_rows % g.parts));
+  const Range channels{lines.begin * kLine, min(d.IC, lines.end * kLine)};
   const Range panels = share(g.panels, static_cast<int>(g.groups), static_cast<int>(group));
   const Range blocks = share(g.blocks, static_cast<int>(g.chunks), static_cast<int>(chunk));
   const int64_t most = grad_pixels(d, g), tap_floats = d.IC * NR;
@@ -212,11 +224,13 @@ static void grad_piece(const Call& call, const ConvDims& d, const GradCut& g, in
     Later later;
     if (index == blocks.end) return later;
     const Block b = block(index);
-    later.add({call.operands[0] + (b.n0 * d.IH + b.rows.begin) * d.IW * d.IC, b.n1 - b.n0,
-               (b.rows.end - b.rows.begin) * d.IW * d.IC, image_x(d), 0, 0});
+    const float* x = call.operands[0] + (b.n0 * d.IH + b.rows.begin) * d.IW * d.IC + channels.begin;
+    const int64_t images = b.n1 - b.n0, pixels = (b.rows.end - b.rows.begin) * d.IW;
+    if (images == 1 || pixels == d.IH * d.IW) later.add({x, images * pixels, channels.end - channels.begin, d.IC, 0, 0});
+    else later.add({x, images, pixels * d.IC, image_x(d), 0, 0});
     later.add({dy + (b.n0 * d.OH + b.h0) * d.OW * d.OC + panels.begin * NR, (b.n1 - b.n0) * (b.h1 - b.h0) * d.OW,
                min(d.OC, panels.end * NR) - panels.begin * NR, d.OC, 0, 0});
-    const int64_t tiles = (panels.end - panels.begin) * taps * d.KW * ceil_div(d.IC, GR);
+    const int64_t tiles = (panels.end - panels.begin) * taps * d.KW * ceil_div(channels.end - channels.begin, GR);
     later.divide(tiles * ceil_div(most, kPixelsBetween));
     return later;
   };
@@ -225,7 +239,7 @@ static void grad_piece(const Call& call, const ConvDims& d, const GradCut& g, in
     const auto [n0, n1, h0, h1, rows] = block(index);
     const int64_t height = rows.end - rows.begin, pixels = (n1 - n0) * height * d.IW;
     Later next = fetched(index + 1);
-    pack_source(call.operands[0], source, d, n0, n1, rows, pixels, packed);
+    pack_source(call.operands[0], source, d, n0, n1, rows, channels, pixels, packed);
     pack_gradient(dy, d, n0, n1, h0, h1, panels, most, gradients);
 
     // for each tap the pixels it meets: those whose window it leaves the image in are not there
@@ -250,19 +264,22 @@ static void grad_piece(const Call& call, const ConvDims& d, const GradCut& g, in
       const float* panel = gradients + (j - panels.begin) * most * NR;
       for (int64_t t = 0; t < taps * d.KW; ++t) {
         const int64_t tap = k0 * d.KW + t;
-        Sums sums{direct ? dw + tap * d.IC * d.OC + j * NR : partial + j * g.panel_floats + tap * tap_floats,
+        Sums sums{direct ? dw + (tap * d.IC + channels.begin) * d.OC + j * NR
+                         : partial + j * g.panel_floats + tap * tap_floats + channels.begin * width,
                   direct ? d.OC : width, index > blocks.begin};
         if (counts[t] == 0) {
-          for (int64_t c = 0; c < d.IC && !sums.add; ++c) clear(sums.out + c * sums.stride, width);
+          for (int64_t c = channels.begin; c < channels.end && !sums.add; ++c, sums.out += sums.stride) clear(sums.out, width);
           continue;
         }
-        for (int64_t c = 0; c < d.IC;) {
-          const int64_t m = min(GR, min(d.IC, c / kLine * kLine + kLine) - c);
-          const GradTile f = width == NR ? grad_tile_of<2>(m) : grad_tile_of<1>(m);
-          f(counts[t], at_x + t * most, at_dy + t * most, packed + c / kLine * pixels * kLine + c % kLine, panel, next, sums);
-          sums.out += m * sums.stride;
-          c += m;
-        }
+        const float* line = packed;
+        for (int64_t c = channels.begin; c < channels.end; line += pixels * kLine)
+          for (const int64_t first = c, end = min(channels.end, c + kLine); c < end;) {
+            const int64_t m = min(GR, end - c);
+            const GradTile f = width == NR ? grad_tile_of<2>(m) : grad_tile_of<1>(m);
+            f(counts[t], at_x + t * most, at_dy + t * most, line + c - first, panel, next, sums);
+            sums.out += m * sums.stride;
+            c += m;
+          }
       }
     }
   }
