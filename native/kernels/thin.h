@@ -8,6 +8,7 @@ namespace ATENTO_ISA {
 
 constexpr int64_t kThinMaps = 8;    // products of input and output maps at most
 constexpr int64_t kThinRows = 4;    // vectors that are summed side by side
+constexpr int64_t kThinPieces = 16;  // of a weight gradient at most
 
 INLINE bool thin_pays(const ConvDims& d) {
   return d.IC * d.OC <= kThinMaps && d.KH * d.KW > 1 && d.SH == 1 && d.SW == 1 && d.PH < d.KH && d.PW < d.KW;
@@ -21,6 +22,11 @@ struct Thin {
   int64_t columns() const { return round_up(GW, L) + TW - 1; }
   int64_t plane() const { return rows() * columns(); }
 };
+
+// Taps by which any of the results [first, last] meets one of `extent` pixels, the first of them behind `border` zeros.
+INLINE Range meeting(int64_t first, int64_t last, int64_t border, int64_t extent, int64_t taps) {
+  return {max(0, border - last), min(taps, extent + border - first)};
+}
 
 INLINE Thin thin_forward(const ConvDims& d) {
   return {d.N, d.IH, d.IW, d.IC, d.OH, d.OW, d.OC, d.KH, d.KW, d.PH, d.PW};
@@ -62,9 +68,11 @@ static void thin_piece(const Call& call, int64_t image, const Thin& g, const flo
       for (int64_t w = 0; w < g.GW; w += kThinRows * L) {
         V sum[kThinRows] = {};
         const int64_t vectors = min(kThinRows, ceil_div(g.GW - w, L));
+        const Range down = meeting(h, h, g.top, g.H, g.TH);
+        const Range right = meeting(w, min(w + kThinRows * L, g.GW) - 1, g.left, g.W, g.TW);
         for (int64_t c = 0; c < g.C; ++c)
-          for (int64_t i = 0; i < g.TH; ++i)
-            for (int64_t j = 0; j < g.TW; ++j) {
+          for (int64_t i = down.begin; i < down.end; ++i)
+            for (int64_t j = right.begin; j < right.end; ++j) {
               const V weight = splat(call.shared[((i * g.TW + j) * g.C + c) * g.Co + o]);
               const float* from = planes + c * g.plane() + (h + i) * g.columns() + w + j;
               for (int64_t v = 0; v < vectors; ++v) sum[v] += weight * load(from + v * L);
@@ -81,12 +89,14 @@ static void thin_piece(const Call& call, int64_t image, const Thin& g, const flo
       }
 }
 
-// ---- weight gradient: sums over the pixels of an image, added image by image
+// ---- weight gradient: sums over the images of a piece, added piece by piece
+
+INLINE int64_t thin_pieces(const ConvDims& d) { return min(d.N, kThinPieces); }
 
 INLINE Way thin_weight_grad(const ConvDims& d) {
   const Thin x = thin_forward(d);
   const int64_t line = round_up(d.OW, L);
-  return {d.N * weights(d), d.IC * x.plane() + d.OC * d.OH * line, 0, d.N, 1};
+  return {thin_pieces(d) * weights(d), d.IC * x.plane() + d.OC * d.OH * line + weights(d) * L, 0, thin_pieces(d), 1};
 }
 
 static void thin_weight_grad_piece(const Call& call, int phase, int piece, const ConvDims& d, const Source& source,
@@ -95,31 +105,38 @@ static void thin_weight_grad_piece(const Call& call, int phase, int piece, const
   if (phase == 1) {
     for (int64_t i = 0; i < size; ++i) {
       double sum = 0;
-      for (int64_t n = 0; n < d.N; ++n) sum += call.shared[n * size + i];
+      for (int64_t k = 0; k < thin_pieces(d); ++k) sum += call.shared[k * size + i];
       dw[i] = static_cast<float>(sum);
     }
     return;
   }
   const Thin g = thin_forward(d);
   const int64_t line = round_up(d.OW, L);
-  float *planes = call.local, *gradients = planes + d.IC * g.plane();
-  thin_planes(g, call.operands[0] + piece * image_x(d), source, planes);
+  float *planes = call.local, *gradients = planes + d.IC * g.plane(), *sums = gradients + d.OC * d.OH * line;
   clear(gradients, d.OC * d.OH * line);
-  for (int64_t h = 0; h < d.OH; ++h)
-    for (int64_t w = 0; w < d.OW; ++w)
-      for (int64_t o = 0; o < d.OC; ++o) gradients[(o * d.OH + h) * line + w] = dy[piece * image_y(d) + (h * d.OW + w) * d.OC + o];
-  for (int64_t i = 0; i < d.KH; ++i)
-    for (int64_t j = 0; j < d.KW; ++j)
-      for (int64_t c = 0; c < d.IC; ++c)
-        for (int64_t o = 0; o < d.OC; ++o) {
-          V sum = V{};
-          for (int64_t h = 0; h < d.OH; ++h) {
-            const float* x = planes + c * g.plane() + (h + i) * g.columns() + j;
-            const float* r = gradients + (o * d.OH + h) * line;
-            for (int64_t w = 0; w < line; w += L) sum += load(x + w) * load(r + w);
+  clear(sums, size * L);
+  const Range images = share(d.N, static_cast<int>(thin_pieces(d)), piece);
+  const Range right = meeting(0, d.OW - 1, g.left, g.W, g.TW);
+  for (int64_t n = images.begin; n < images.end; ++n) {
+    thin_planes(g, call.operands[0] + n * image_x(d), source, planes);
+    for (int64_t h = 0; h < d.OH; ++h)
+      for (int64_t w = 0; w < d.OW; ++w)
+        for (int64_t o = 0; o < d.OC; ++o) gradients[(o * d.OH + h) * line + w] = dy[n * image_y(d) + (h * d.OW + w) * d.OC + o];
+    for (int64_t i = 0; i < d.KH; ++i)
+      for (int64_t j = right.begin; j < right.end; ++j)
+        for (int64_t c = 0; c < d.IC; ++c)
+          for (int64_t o = 0; o < d.OC; ++o) {
+            float* total = sums + (((i * d.KW + j) * d.IC + c) * d.OC + o) * L;
+            V sum = load(total);
+            for (int64_t h = max(0, g.top - i); h < min(d.OH, g.H + g.top - i); ++h) {
+              const float* x = planes + c * g.plane() + (h + i) * g.columns() + j;
+              const float* r = gradients + (o * d.OH + h) * line;
+              for (int64_t w = 0; w < line; w += L) sum += load(x + w) * load(r + w);
+            }
+            store(total, sum);
           }
-          call.shared[piece * size + ((i * d.KW + j) * d.IC + c) * d.OC + o] = across(sum, [](V a, V b) { return a + b; })[0];
-        }
+  }
+  for (int64_t i = 0; i < size; ++i) call.shared[piece * size + i] = across(load(sums + i * L), [](V a, V b) { return a + b; })[0];
 }
 
 }  // namespace ATENTO_ISA

@@ -45,18 +45,19 @@ const poolings = fc
   .filter(({ map, kernel, padding }) => [0, 1].every((axis) => map[axis] + 2 * padding[axis] >= kernel[axis]))
   .map(({ sizes, map, kernel, stride, padding }) => pooling([...sizes, ...map], kernel, stride, padding));
 
-/** A shape of up to four axes, and one that broadcasts into it. */
-const expansions = fc
-  .array(fc.record({ length: fc.integer({ min: 1, max: 12 }), stretched: fc.boolean() }), {
+const stretching = (axes: number, most: number) =>
+  fc.array(fc.record({ length: fc.integer({ min: 1, max: most }), stretched: fc.boolean() }), {
     minLength: 1,
-    maxLength: 4,
-  })
-  .chain((axes) =>
-    fc.integer({ min: 0, max: axes.length - 1 }).map((missing): { full: Shape; small: Shape } => ({
-      full: axes.map(({ length }) => length),
-      small: axes.slice(missing).map(({ length, stretched }) => (stretched ? 1 : length)),
-    })),
-  );
+    maxLength: axes,
+  });
+
+/** A shape of up to four axes, or two long ones, and one that broadcasts into it. */
+const expansions = fc.oneof(stretching(4, 12), stretching(2, 200)).chain((axes) =>
+  fc.integer({ min: 0, max: axes.length - 1 }).map((missing): { full: Shape; small: Shape } => ({
+    full: axes.map(({ length }) => length),
+    small: axes.slice(missing).map(({ length, stretched }) => (stretched ? 1 : length)),
+  })),
+);
 
 /** Two shapes that broadcast, each into the other. */
 const broadcasts = fc
