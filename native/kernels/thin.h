@@ -7,7 +7,6 @@ namespace atento {
 namespace ATENTO_ISA {
 
 constexpr int64_t kThinMaps = 8;    // products of input and output maps at most
-constexpr int64_t kThinRows = 4;    // vectors that are summed side by side
 constexpr int64_t kThinPieces = 16;  // of a weight gradient at most
 
 INLINE bool thin_pays(const ConvDims& d) {
@@ -19,7 +18,7 @@ struct Thin {
   int64_t N, H, W, C, GH, GW, Co, TH, TW, top, left;
   // of a plane: rows long enough for whole vectors at any tap
   int64_t rows() const { return GH + TH - 1; }
-  int64_t columns() const { return round_up(GW, L) + TW - 1; }
+  int64_t columns() const { return round_up(GW, GW <= L ? L : 2 * L) + TW - 1; }
   int64_t plane() const { return rows() * columns(); }
 };
 
@@ -57,36 +56,56 @@ INLINE void thin_planes(const Thin& g, const float* image, const Source& source,
         planes[c * g.plane() + (h + g.top) * g.columns() + w + g.left] = source_value<float>(source, image + (h * g.W + w) * g.C, c);
 }
 
+// R rows × NV vectors of results from (h, w) on, of one output map: [R][NV·L].
+template <int R, int NV>
+INLINE void thin_tile(const Thin& g, const float* planes, const float* weights, int64_t o, int64_t h, int64_t w, float* results) {
+  V sum[R * NV] = {};
+  const Range down = meeting(h, h + R - 1, g.top, g.H, g.TH);
+  const Range right = meeting(w, min(w + NV * L, g.GW) - 1, g.left, g.W, g.TW);
+  for (int64_t c = 0; c < g.C; ++c)
+    for (int64_t i = down.begin; i < down.end; ++i)
+      for (int64_t j = right.begin; j < right.end; ++j) {
+        const V weight = splat(weights[((i * g.TW + j) * g.C + c) * g.Co + o]);
+        const float* from = planes + c * g.plane() + (h + i) * g.columns() + w + j;
+#pragma GCC unroll 4
+        for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+          for (int v = 0; v < NV; ++v) sum[r * NV + v] += weight * load(from + r * g.columns() + v * L);
+      }
+  for (int k = 0; k < R * NV; ++k) store(results + k * L, sum[k]);
+}
+
+// Results of some rows of an image, R rows × NV vectors of them at a time.
+template <int R, int NV>
+INLINE void thin_rows(const Thin& g, int64_t image, const float* planes, const float* weights, Range rows, const Epilogue& e) {
+  constexpr int64_t width = NV * L;
+  for (int64_t o = 0; o < g.Co; ++o)
+    for (int64_t h = rows.begin; h < rows.end; h += R)
+      for (int64_t w = 0; w < g.GW; w += width) {
+        float results[R * width];
+        thin_tile<R, NV>(g, planes, weights, o, h, w, results);
+        for (int r = 0; r < R; ++r)
+          for (int64_t q = 0, n = min(width, g.GW - w); q < n; q += kMostRows) {
+            int64_t to[kMostRows];
+            const int64_t m = min(kMostRows, n - q), first = ((image * g.GH + h + r) * g.GW + w + q) * g.Co;
+            for (int64_t k = 0; k < m; ++k) to[k] = first + k * g.Co;
+            e.finish(e, results + r * width + q, 1, to, m, o, 1);
+          }
+      }
+}
+
 // All results of one image.
 static void thin_piece(const Call& call, int64_t image, const Thin& g, const float* source, const Epilogue& e) {
-  float* planes = call.local;
-  thin_planes(g, source + image * g.H * g.W * g.C, {}, planes);
+  thin_planes(g, source + image * g.H * g.W * g.C, {}, call.local);
   const Epilogue own = of_block(e, image);
   clear_totals(own, 0, g.Co);
-  for (int64_t o = 0; o < g.Co; ++o)
-    for (int64_t h = 0; h < g.GH; ++h)
-      for (int64_t w = 0; w < g.GW; w += kThinRows * L) {
-        V sum[kThinRows] = {};
-        const int64_t vectors = min(kThinRows, ceil_div(g.GW - w, L));
-        const Range down = meeting(h, h, g.top, g.H, g.TH);
-        const Range right = meeting(w, min(w + kThinRows * L, g.GW) - 1, g.left, g.W, g.TW);
-        for (int64_t c = 0; c < g.C; ++c)
-          for (int64_t i = down.begin; i < down.end; ++i)
-            for (int64_t j = right.begin; j < right.end; ++j) {
-              const V weight = splat(call.shared[((i * g.TW + j) * g.C + c) * g.Co + o]);
-              const float* from = planes + c * g.plane() + (h + i) * g.columns() + w + j;
-              for (int64_t v = 0; v < vectors; ++v) sum[v] += weight * load(from + v * L);
-            }
-        float row[kThinRows * L];
-        for (int64_t v = 0; v < vectors; ++v) store(row + v * L, sum[v]);
-        const int64_t n = min(kThinRows * L, g.GW - w), first = ((image * g.GH + h) * g.GW + w) * g.Co;
-        for (int64_t q = 0; q < n; q += kMostRows) {
-          int64_t to[kMostRows];
-          const int64_t m = min(kMostRows, n - q);
-          for (int64_t k = 0; k < m; ++k) to[k] = first + (q + k) * g.Co;
-          own.finish(own, row + q, 1, to, m, o, 1);
-        }
-      }
+  const auto rows = [&](auto height, auto vectors) {
+    const int64_t whole = g.GH / height * height;
+    thin_rows<height, vectors>(g, image, call.local, call.shared, {0, whole}, own);
+    thin_rows<1, vectors>(g, image, call.local, call.shared, {whole, g.GH}, own);
+  };
+  if (g.GW <= L) rows(std::integral_constant<int, 4>{}, std::integral_constant<int, 1>{});
+  else rows(std::integral_constant<int, 2>{}, std::integral_constant<int, 2>{});
 }
 
 // ---- weight gradient: sums over the images of a piece, added piece by piece
@@ -131,7 +150,9 @@ static void thin_weight_grad_piece(const Call& call, int phase, int piece, const
             for (int64_t h = max(0, g.top - i); h < min(d.OH, g.H + g.top - i); ++h) {
               const float* x = planes + c * g.plane() + (h + i) * g.columns() + j;
               const float* r = gradients + (o * d.OH + h) * line;
-              for (int64_t w = 0; w < line; w += L) sum += load(x + w) * load(r + w);
+              V row = V{};
+              for (int64_t w = 0; w < line; w += L) row += load(x + w) * load(r + w);
+              sum += row;  // whose products need not wait for those of the row before
             }
             store(total, sum);
           }
