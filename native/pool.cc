@@ -75,7 +75,7 @@ bool Pool::take(uint64_t job, int thread) {
 
 void Pool::run(int count, Piece piece, void* context) {
   FlushDenormals flush;
-  if (workers_.empty() || count == 1) {
+  if (workers_.empty() || count <= 1) {
     for (int i = 0; i < count; ++i) piece(context, i, 0);
     return;
   }
