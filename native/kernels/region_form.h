@@ -56,6 +56,9 @@ INLINE T& value_of(FormValues<Form, T>& v) {
 template <class T>
 INLINE void add_to(float* sum, T x) { put(sum, get(sum, T{}) + x); }
 
+// Stands for an operand that an instruction has not.
+constexpr int operand_or(int ref, int other) { return ref == kNone ? other : ref; }
+
 // Runs instruction i; `total` is what it sums over channels, `factor` what it multiplies by.
 template <int i, class Form, class T>
 INLINE void run_step(FormValues<Form, T>& v, T& total, float factor) {
@@ -63,27 +66,26 @@ INLINE void run_step(FormValues<Form, T>& v, T& total, float factor) {
   const T zero{}, a = value_of<n.a>(v);
   float* own = v.own + FormCode<Form>::own_before(i) * v.C;
   const auto coefficient = [&](int k) { return get(own + k * v.C, zero); };
-  constexpr auto b = n.b == kNone ? n.a : n.b, c = n.c == kNone ? n.a : n.c, d = n.d == kNone ? n.a : n.d;
-  const T B = value_of<b>(v), Cc = value_of<c>(v), D = value_of<d>(v);
-  if constexpr (n.op == Opcode::sum_channels) total += n.b == kNone ? a : a * B;
+  const T b = value_of<operand_or(n.b, n.a)>(v), c = value_of<operand_or(n.c, n.a)>(v), d = value_of<operand_or(n.d, n.a)>(v);
+  if constexpr (n.op == Opcode::sum_channels) total += n.b == kNone ? a : a * b;
   else if constexpr (n.op == Opcode::max_channels) total = greater(total, a);
-  else if constexpr (n.op == Opcode::sum_pixels) add_to(own, n.b == kNone ? a : a * B);
+  else if constexpr (n.op == Opcode::sum_pixels) add_to(own, n.b == kNone ? a : a * b);
   else if constexpr (n.op == Opcode::max_pixels) put(own, greater(get(own, zero), a));
   else if constexpr (n.op == Opcode::grad_sums) {
     add_to(own, a);
-    add_to(own + v.C, a * (B - Cc));
+    add_to(own + v.C, a * (b - c));
   } else {
     T y = a;
-    if constexpr (n.op == Opcode::norm) y = (a - B) * coefficient(0) + D;
-    else if constexpr (n.op == Opcode::norm_grad) y = coefficient(0) * a + (coefficient(1) * (B - Cc) + coefficient(2));
-    else if constexpr (n.op == Opcode::multiply_add) y = n.c == kNone ? a * B : a * B + Cc;
-    else if constexpr (n.op == Opcode::add) y = a + B;
-    else if constexpr (n.op == Opcode::divide) y = a / B;
-    else if constexpr (n.op == Opcode::sigmoid_grad) y = a * B * (1.0f - B);
+    if constexpr (n.op == Opcode::norm) y = (a - b) * coefficient(0) + d;
+    else if constexpr (n.op == Opcode::norm_grad) y = coefficient(0) * a + (coefficient(1) * (b - c) + coefficient(2));
+    else if constexpr (n.op == Opcode::multiply_add) y = n.c == kNone ? a * b : a * b + c;
+    else if constexpr (n.op == Opcode::add) y = a + b;
+    else if constexpr (n.op == Opcode::divide) y = a / b;
+    else if constexpr (n.op == Opcode::sigmoid_grad) y = a * b * (1.0f - b);
     else if constexpr (n.op == Opcode::scale) y = factor * a;
-    else if constexpr (n.op == Opcode::mask) y = B <= zero ? zero : a;
-    else if constexpr (n.op == Opcode::equal) y = select_equal(a, B, zero + 1.0f);
-    else if constexpr (n.op == Opcode::select_equal) y = n.d == kNone ? select_equal(a, B, Cc) : select_equal(a, B, Cc) + D;
+    else if constexpr (n.op == Opcode::mask) y = b <= zero ? zero : a;
+    else if constexpr (n.op == Opcode::equal) y = select_equal(a, b, zero + 1.0f);
+    else if constexpr (n.op == Opcode::select_equal) y = n.d == kNone ? select_equal(a, b, c) : select_equal(a, b, c) + d;
     else static_assert(n.op == Opcode::copy, "an instruction without a meaning here");
     value_of<n.to>(v) = n.relu ? relu_of(y) : y;
   }
@@ -107,6 +109,7 @@ INLINE void run_channels(const Instruction* instructions, float* const* rows, fl
   });
 }
 
+// Runs all instructions on some rows.
 template <class Form>
 static void run_form(const RegionPiece& at, const Instruction* instructions, int64_t pixel, int64_t rows, int64_t, float* own) {
   using Code = FormCode<Form>;
