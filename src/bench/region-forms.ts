@@ -21,7 +21,7 @@ const shape = { batch: 32, image: [32, 32] as const };
 function* graphs(): Generator<Graph> {
   const optimizer = createOptimizer({ name: "sgd", lr: 0.1 });
   for (const name of ["resnet50", "resnet18"]) {
-    for (const stem of ["cifar", "pooled", "imagenet"]) {
+    for (const stem of ["cifar", "imagenet"]) {
       for (const options of attentions) {
         const model = resolveModel({ name, stem, ...options }, 10);
         yield trainingGraph(model, new Variables(1), optimizer, shape);
