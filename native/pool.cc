@@ -36,7 +36,7 @@ class FlushDenormals {
 
 }  // namespace
 
-Pool::Pool(int threads) {
+Pool::Pool(int threads) : left_(new Left[threads]) {
   for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { work(i); });
 }
 
@@ -59,18 +59,24 @@ void Pool::begin() {
 
 void Pool::end() { awake_ = false; }
 
-bool Pool::take(uint64_t job, int thread) {
-  uint64_t seen = next_.load(std::memory_order_acquire);
-  for (;;) {
-    if (seen >> 32 != job) return false;
-    const int piece = static_cast<int>(seen & 0xffffffff);
-    if (piece >= count_.load(std::memory_order_relaxed)) return false;
-    if (next_.compare_exchange_weak(seen, seen + 1, std::memory_order_acq_rel)) {
-      piece_(context_, piece, thread);
-      done_.fetch_add(1, std::memory_order_release);
-      return true;
+bool Pool::take(int thread) {
+  const int all = threads();
+  for (int i = 0; i < all; ++i) {
+    std::atomic<uint64_t>& left = left_[(thread + i) % all].pieces;
+    uint64_t seen = left.load(std::memory_order_acquire);
+    for (;;) {
+      const uint64_t first = seen >> 32, end = seen & 0xffffffff;
+      if (first >= end) break;
+      const bool own = i == 0;
+      const uint64_t rest = own ? (first + 1) << 32 | end : first << 32 | (end - 1);
+      if (left.compare_exchange_weak(seen, rest, std::memory_order_acq_rel)) {
+        piece_(context_, static_cast<int>(own ? first : end - 1), thread);
+        done_.fetch_add(1, std::memory_order_release);
+        return true;
+      }
     }
   }
+  return false;
 }
 
 void Pool::run(int count, Piece piece, void* context) {
@@ -79,15 +85,13 @@ void Pool::run(int count, Piece piece, void* context) {
     for (int i = 0; i < count; ++i) piece(context, i, 0);
     return;
   }
-  const uint64_t job = (next_.load(std::memory_order_relaxed) >> 32) + 1;
-  // closes the last job to latecomers before what describes a job changes
-  next_.store(job << 32 | 0x7fffffff, std::memory_order_seq_cst);
   piece_ = piece;
   context_ = context;
-  count_.store(count, std::memory_order_relaxed);
   done_.store(0, std::memory_order_relaxed);
-  next_.store((job + 1) << 32, std::memory_order_release);
-  while (take(job + 1, 0)) {
+  for (uint64_t i = 0, all = threads(); i < all; ++i)
+    left_[i].pieces.store(count * i / all << 32 | count * (i + 1) / all, std::memory_order_release);
+  job_.fetch_add(1, std::memory_order_release);
+  while (take(0)) {
   }
   for (int spins = 0; done_.load(std::memory_order_acquire) < count; ++spins) pause(spins);
 }
@@ -96,9 +100,9 @@ void Pool::work(int thread) {
   FlushDenormals flush;
   uint64_t last = 0;
   for (int spins = 0; !stop_.load(std::memory_order_relaxed); ++spins) {
-    const uint64_t job = next_.load(std::memory_order_acquire) >> 32;
+    const uint64_t job = job_.load(std::memory_order_acquire);
     if (job != last) {
-      while (take(job, thread)) {
+      while (take(thread)) {
       }
       last = job;
       spins = 0;

@@ -1,8 +1,10 @@
-// Threads that take the pieces of a record as they come.
+// Threads that share the pieces of a record: each begins with a run of its own, the same part of every record, so that
+// it meets again what it has in its caches, and helps the others when that is done.
 #pragma once
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -29,14 +31,17 @@ class Pool {
 
  private:
   void work(int thread);
-  bool take(uint64_t job, int thread);
+  bool take(int thread);
 
   std::vector<std::thread> workers_;
-  // Job number in the upper half, next piece in the lower: a thread that comes late cannot take a piece of
-  // another job, and what describes a job cannot change while a piece of it is out.
-  std::atomic<uint64_t> next_{0};
+  // Pieces nobody has taken yet: the first in the upper half, the end in the lower. Its thread takes the first, others
+  // the last. Whoever takes one takes it of the present job, and what describes a job cannot change while a piece is out.
+  struct alignas(64) Left {
+    std::atomic<uint64_t> pieces{0};
+  };
+  std::unique_ptr<Left[]> left_;
+  std::atomic<uint64_t> job_{0};
   std::atomic<int> done_{0};
-  std::atomic<int> count_{0};
   Piece piece_ = nullptr;
   void* context_ = nullptr;
 
