@@ -2,6 +2,7 @@
 #pragma once
 #include "direct_input_grad.h"
 #include "direct_weight_grad.h"
+#include "few.h"
 #include "thin.h"
 #include "winograd_weight_grad.h"
 
@@ -21,15 +22,19 @@ INLINE Shared shared_parts(const Way& way, int64_t channels, bool sums, bool nor
 INLINE void plan_way(const Way& way, const Shared& shared, bool sums, Plan& plan) {
   plan.shared = shared.floats;
   plan.local = way.local;
-  plan.phases = (way.pieces > 0 ? 2 : 1) + sums;
-  plan.pieces[0] = static_cast<int>(way.packs);
-  plan.pieces[1] = static_cast<int>(way.pieces);
+  plan.phases = sums ? 3 : way.second > 0 ? 2 : 1;
+  plan.pieces[0] = static_cast<int>(way.first);
+  plan.pieces[1] = static_cast<int>(way.second);
+}
+
+enum class Means { thin, winograd, few, direct };
+
+INLINE Means means_of(const ConvDims& d, bool few) {
+  return thin_pays(d) ? Means::thin : winograd_pays(d) ? Means::winograd : few ? Means::few : Means::direct;
 }
 
 // Parameters of which prepared weights are made: all dimensions but N, which comes first.
-INLINE int prepares(const ConvDims& d, int64_t C, int64_t Co) {
-  return thin_pays(d) || !winograd_pays(d) || winograd_cut(same_maps(d), C, Co).share_weights ? 13 : 0;
-}
+INLINE int prepares(const Way& way) { return way.prepares ? 13 : 0; }
 
 // ---- forward: x [N,IH,IW,IC], w [KH,KW,IC,OC] → y [N,OH,OW,OC]
 
@@ -46,9 +51,15 @@ INLINE ForwardParts forward_parts(const double* p) {
           (flags & forward::statistics) != 0};
 }
 
+INLINE Means forward_means(const ConvDims& d) { return means_of(d, few_pays(forward_correlation(d))); }
+
 INLINE Way forward_way(const ConvDims& d) {
-  if (thin_pays(d)) return thin_way(thin_forward(d));
-  return winograd_pays(d) ? winograd_way(same_maps(d), d.IC, d.OC) : direct_forward(d);
+  switch (forward_means(d)) {
+    case Means::thin: return thin_way(thin_forward(d));
+    case Means::winograd: return winograd_way(same_maps(d), d.IC, d.OC);
+    case Means::few: return few_way(forward_correlation(d));
+    case Means::direct: return direct_forward(d);
+  }
 }
 
 static bool conv2d_plan(const double* p, Plan& plan) {
@@ -64,21 +75,18 @@ static bool conv2d_plan(const double* p, Plan& plan) {
   if (parts.statistics) plan.lengths[parts.y() + 1] = 2 * d.OC;
   const Way way = forward_way(d);
   plan_way(way, shared_parts(way, d.OC, parts.statistics, false), parts.statistics, plan);
-  if (!parts.statistics) plan.prepares = prepares(d, d.IC, d.OC);
+  if (!parts.statistics) plan.prepares = prepares(way);
   return true;
 }
 
 static void conv2d_piece(const Call& call, int phase, int piece, const ConvDims& d, const Epilogue& e) {
-  if (thin_pays(d)) {
-    const Thin g = thin_forward(d);
-    if (phase == 0) return thin_weights(g, call.operands[1], false, call.shared);
-    return thin_piece(call, piece, g, call.operands[0], e);
+  const float *x = call.operands[0], *w = call.operands[1];
+  switch (forward_means(d)) {
+    case Means::thin: return thin_piece(call, phase, piece, thin_forward(d), x, w, false, e);
+    case Means::winograd: return winograd_piece(call, phase, piece, same_maps(d), x, {w, d.IC, d.OC, false}, e);
+    case Means::few: return few_piece(call, phase, piece, forward_correlation(d), e);
+    case Means::direct: return direct_forward_piece(call, phase, piece, d, e);
   }
-  if (winograd_pays(d)) {
-    return winograd_piece(call, phase, piece, same_maps(d), call.operands[0], {call.operands[1], d.IC, d.OC, false}, e);
-  }
-  if (phase == 0) return pack_weights(d, call.operands[1], call.shared, static_cast<int64_t>(piece) * kPanel);
-  direct_forward_piece(call, d, piece, e);
 }
 
 static void conv2d_run(const Call& call, int phase, int piece) {
@@ -118,9 +126,22 @@ INLINE InputGradParts input_grad_parts(const double* p) {
           (flags & input_grad::sums) != 0};
 }
 
+// Of a convolution of stride 1, whose input gradient is one correlation.
+INLINE Correlation input_grad_correlation(const ConvDims& d) {
+  return residue_correlation(d, 0, 0, residue(0, d.IH, d.KH, 1, d.PH), residue(0, d.IW, d.KW, 1, d.PW));
+}
+
+INLINE Means input_grad_means(const ConvDims& d) {
+  return means_of(d, d.SH == 1 && d.SW == 1 && few_pays(input_grad_correlation(d)));
+}
+
 INLINE Way input_grad_way(const ConvDims& d) {
-  if (thin_pays(d)) return thin_way(thin_input_grad(d));
-  return winograd_pays(d) ? winograd_way(same_maps(d), d.OC, d.IC) : direct_input_grad(d);
+  switch (input_grad_means(d)) {
+    case Means::thin: return thin_way(thin_input_grad(d));
+    case Means::winograd: return winograd_way(same_maps(d), d.OC, d.IC);
+    case Means::few: return few_way(input_grad_correlation(d));
+    case Means::direct: return direct_input_grad(d);
+  }
 }
 
 static bool conv2d_input_grad_plan(const double* p, Plan& plan) {
@@ -138,21 +159,19 @@ static bool conv2d_input_grad_plan(const double* p, Plan& plan) {
   if (parts.sums) plan.lengths[parts.dx() + 1] = 2 * d.IC;
   const Way way = input_grad_way(d);
   plan_way(way, shared_parts(way, d.IC, parts.sums, parts.norm), parts.sums, plan);
-  if (!parts.sums && !parts.norm && !leaves_gaps(d)) plan.prepares = prepares(d, d.OC, d.IC);
+  if (parts.norm) plan.local += d.IC;
+  if (!parts.sums && !parts.norm) plan.prepares = prepares(way);
   return true;
 }
 
 static void input_grad_piece(const Call& call, int phase, int piece, const ConvDims& d, const Epilogue& e) {
-  if (thin_pays(d)) {
-    const Thin g = thin_input_grad(d);
-    if (phase == 0) return thin_weights(g, call.operands[1], true, call.shared);
-    return thin_piece(call, piece, g, call.operands[0], e);
+  const float *dy = call.operands[0], *w = call.operands[1];
+  switch (input_grad_means(d)) {
+    case Means::thin: return thin_piece(call, phase, piece, thin_input_grad(d), dy, w, true, e);
+    case Means::winograd: return winograd_piece(call, phase, piece, same_maps(d), dy, {w, d.OC, d.IC, true}, e);
+    case Means::few: return few_piece(call, phase, piece, input_grad_correlation(d), e);
+    case Means::direct: return direct_input_grad_piece(call, phase, piece, d, e);
   }
-  if (winograd_pays(d)) {
-    return winograd_piece(call, phase, piece, same_maps(d), call.operands[0], {call.operands[1], d.OC, d.IC, true}, e);
-  }
-  if (phase == 0) return direct_input_grad_pack(call, d, piece, e.target);
-  direct_input_grad_piece(call, d, piece, e);
 }
 
 static void conv2d_input_grad_run(const Call& call, int phase, int piece) {
@@ -165,9 +184,11 @@ static void conv2d_input_grad_run(const Call& call, int phase, int piece) {
   if (phase == 2) {
     return gradient_sums_of(totals, way.blocks, d.IC, statistics, call.params[14], call.operands[parts.dx() + 1]);
   }
-  if (phase == 0 && piece == 0 && parts.norm) {
-    const float eps = static_cast<float>(call.params[14]);
-    norm_rates(statistics, call.operands[parts.at_gamma()], eps, d.IC, call.shared + shared.rates);
+  // in time for all pieces of the second phase; pieces of few pixels finish results in the first
+  const bool few = input_grad_means(d) == Means::few;
+  float* rates = few ? call.local + way.local : call.shared + shared.rates;
+  if (parts.norm && (few || (phase == 0 && piece == 0))) {
+    norm_rates(statistics, call.operands[parts.at_gamma()], static_cast<float>(call.params[14]), d.IC, rates);
   }
   Epilogue e{};
   e.finish = finish_of<true>(static_cast<int>(call.params[13]));
@@ -175,7 +196,7 @@ static void conv2d_input_grad_run(const Call& call, int phase, int piece) {
   if (parts.residual) e.residual = call.operands[2];
   if (parts.mask) e.mask = call.operands[parts.at_mask()];
   if (parts.x()) e.x = call.operands[parts.at_x()], e.mean = statistics;
-  if (parts.norm) e.rate = call.shared + shared.rates, e.beta = call.operands[parts.at_gamma() + 1];
+  if (parts.norm) e.rate = rates, e.beta = call.operands[parts.at_gamma() + 1];
   if (parts.sums) e.totals = totals;
   input_grad_piece(call, phase, piece, d, e);
   if (e.streams) fence_streams();

@@ -21,11 +21,15 @@ INLINE Residue residue(int64_t r, int64_t extent, int64_t K, int64_t S, int64_t 
   return {first, first < extent ? (extent - first + S - 1) / S : 0, taps, (first + P - r) / S - (taps - 1)};
 }
 
-INLINE Blocks residue_blocks(const ConvDims& d, const Residue& h) {
-  return cut(d.N, d.OC, d.OH, d.OW, h.count, 1, h.taps, d.IC);
+// The results of one residue: a correlation with taps in reverse order.
+INLINE Correlation residue_correlation(const ConvDims& d, int64_t rh, int64_t rw, const Residue& h, const Residue& w) {
+  const int64_t last = (rh + d.SH * (h.taps - 1)) * d.KW + rw + d.SW * (w.taps - 1);
+  return {d.N, d.OH, d.OW, d.OC, h.count, w.count, 1, 1, h.origin, w.origin, h.taps, w.taps, d.IC, image_x(d),
+          d.SH * d.IW * d.IC, d.SW * d.IC, {nullptr, d.OC, d.IC * d.OC, last, -d.SH * d.KW, -d.SW, true}, nullptr, {}};
 }
 
-// Visits the residues that have both positions and taps, with the panels, blocks and pieces that come before each.
+// Visits the residues that have both positions and taps, each with where its grid begins in dx and the panels, blocks
+// and pieces that come before it.
 struct Before {
   int64_t panels, blocks, pieces;
 };
@@ -37,9 +41,10 @@ INLINE Before for_each_residue(const ConvDims& d, F visit) {
     for (int64_t rw = 0; rw < d.SW; ++rw) {
       const Residue h = residue(rh, d.IH, d.KH, d.SH, d.PH), w = residue(rw, d.IW, d.KW, d.SW, d.PW);
       if (h.count == 0 || w.count == 0 || h.taps == 0 || w.taps == 0) continue;
-      const Blocks b = residue_blocks(d, h);
-      visit(rh, rw, h, w, before);
-      before.panels += panels_size(h.taps * w.taps * d.OC, d.IC);
+      const Correlation g = residue_correlation(d, rh, rw, h, w);
+      const Blocks b = cut(g);
+      visit(g, b, (h.first * d.IW + w.first) * d.IC, before);
+      before.panels += panels_size(g);
       before.blocks += b.count;
       before.pieces += b.pieces();
     }
@@ -51,62 +56,25 @@ INLINE bool leaves_gaps(const ConvDims& d) { return d.SH > d.KH || d.SW > d.KW; 
 
 INLINE Way direct_input_grad(const ConvDims& d) {
   int64_t local = 0;
-  const Before all = for_each_residue(d, [&](int64_t, int64_t, const Residue& h, const Residue& w, const Before&) {
-    local = max(local, block_workspace(residue_blocks(d, h), w.count, h.taps, w.taps));
+  const Before all = for_each_residue(d, [&](const Correlation& g, const Blocks& b, int64_t, const Before&) {
+    local = max(local, pixels_workspace(g, b));
   });
-  return {all.panels, local, all.blocks, ceil_div(d.IC, kPanel) + (leaves_gaps(d) ? d.N : 0), all.pieces};
+  const int64_t clears = leaves_gaps(d) ? d.N : 0;
+  return {all.panels, local, all.blocks, ceil_div(d.IC, kPanel) + clears, all.pieces, clears == 0};
 }
 
-// from [channels][depth], `line` floats from row to row → to [depth][width], zeros behind the channels
-INLINE void pack_columns(const float* from, int64_t line, int64_t channels, int64_t depth, int64_t width, float* to) {
-  for (int64_t o = 0; o < depth; o += L, to += L * width)
-    for (int64_t v = 0; v < width; v += L) {
-      const float* block = from + v * line + o;
-      if (v + L <= channels && o + L <= depth) {
-        V rows[L];
-#pragma GCC unroll 16
-        for (int i = 0; i < L; ++i) {
-          __builtin_prefetch(block + i * line + 2 * L);
-          rows[i] = load(block + i * line);
-        }
-        transpose(rows);
-#pragma GCC unroll 16
-        for (int i = 0; i < L; ++i) store(to + i * width + v, rows[i]);
-        continue;
-      }
-      for (int64_t k = 0; k < min(L, depth - o); ++k)
-        for (int64_t i = 0; i < L; ++i) to[k * width + v + i] = v + i < channels ? block[i * line + k] : 0;
-    }
-}
-
-static void pack_transposed(const ConvDims& d, const float* weight, float* shared, int64_t c) {
-  const int64_t width = panel_width(d.IC, c, kPanel), channels = min(width, d.IC - c);
-  for_each_residue(d, [&](int64_t rh, int64_t rw, const Residue& h, const Residue& w, const Before& before) {
-    float* panel = shared + before.panels + h.taps * w.taps * d.OC * c;
-    for (int64_t th = h.taps - 1; th >= 0; --th)
-      for (int64_t tw = w.taps - 1; tw >= 0; --tw, panel += d.OC * width) {
-        const int64_t tap = (rh + d.SH * th) * d.KW + rw + d.SW * tw;
-        pack_columns(weight + (tap * d.IC + c) * d.OC, d.OC, channels, d.OC, width, panel);
-      }
-  });
-}
-
-// Packs weights, or clears an image whose gaps nothing else would write.
-INLINE void direct_input_grad_pack(const Call& call, const ConvDims& d, int64_t piece, float* dx) {
-  const int64_t packs = ceil_div(d.IC, kPanel);
-  if (piece < packs) return pack_transposed(d, call.operands[1], call.shared, piece * kPanel);
-  clear(dx + (piece - packs) * image_x(d), image_x(d));
-}
-
-INLINE void direct_input_grad_piece(const Call& call, const ConvDims& d, int64_t piece, const Epilogue& e) {
-  for_each_residue(d, [&](int64_t, int64_t, const Residue& h, const Residue& w, const Before& before) {
-    const Blocks b = residue_blocks(d, h);
-    if (piece < before.pieces || piece >= before.pieces + b.pieces()) return;
-    const int64_t first = (h.first * d.IW + w.first) * d.IC;
-    const Epilogue own = shifted(of_block(e, before.blocks + (piece - before.pieces) / b.groups), first);
-    const Correlation g{d.N, call.operands[0], d.OH, d.OW, d.OC, h.count, w.count, 1, 1, h.origin, w.origin, h.taps,
-                        w.taps, call.shared + before.panels, d.IC, image_x(d), d.SH * d.IW * d.IC, d.SW * d.IC, own};
-    correlate(g, b, piece - before.pieces, call.local);
+// Packs weights, or clears an image whose gaps nothing else would write; then the work.
+INLINE void direct_input_grad_piece(const Call& call, int phase, int64_t piece, const ConvDims& d, const Epilogue& e) {
+  const int64_t panels = ceil_div(d.IC, kPanel);
+  if (phase == 0 && piece >= panels) return clear(e.target + (piece - panels) * image_x(d), image_x(d));
+  for_each_residue(d, [&](Correlation g, const Blocks& b, int64_t first, const Before& before) {
+    g.source = call.operands[0];
+    g.taps.kernel = call.operands[1];
+    if (phase == 0) return pack_panel(g, piece * kPanel, call.shared + before.panels);
+    const int64_t own = piece - before.pieces;
+    if (own < 0 || own >= b.pieces()) return;
+    g.epilogue = shifted(of_block(e, before.blocks + own / b.groups), first);
+    correlate(g, b, own, call.shared + before.panels, call.local);
   });
 }
 

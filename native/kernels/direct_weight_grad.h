@@ -151,8 +151,8 @@ INLINE Way direct_weight_grad(const ConvDims& d) {
   const int64_t local = (2 * pixels + 2) * grad_kernel_rows(d, g) * d.KW + pixels * ceil_div(g.panels, g.groups) * NR +
                         source_pixels(d, g) * grad_channels(d, g) + kLine;
   const int64_t pieces = pieces_of(g);
-  if (writes_dw(d, g)) return {0, local, 0, pieces, 0};
-  return {g.chunks * g.panels * g.panel_floats, local, 0, pieces, d.KH * g.panels};
+  if (writes_dw(d, g)) return {0, local, 0, pieces, 0, false};
+  return {g.chunks * g.panels * g.panel_floats, local, 0, pieces, d.KH * g.panels, false};
 }
 
 // Copies dy panel by panel, [panel][pixel][NR] for the panels of a group, zeros behind the last channel.

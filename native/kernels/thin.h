@@ -35,7 +35,7 @@ INLINE Thin thin_input_grad(const ConvDims& d) {
 }
 
 INLINE Way thin_way(const Thin& g) {
-  return {g.TH * g.TW * g.C * g.Co, g.C * g.plane(), g.N, 1, g.N};
+  return {g.TH * g.TW * g.C * g.Co, g.C * g.plane(), g.N, 1, g.N, true};
 }
 
 // Weights of the correlation, [TH,TW,C,Co]: as they are, or reversed with their channels exchanged.
@@ -95,7 +95,9 @@ INLINE void thin_rows(const Thin& g, int64_t image, const float* planes, const f
 }
 
 // All results of one image.
-static void thin_piece(const Call& call, int64_t image, const Thin& g, const float* source, const Epilogue& e) {
+static void thin_piece(const Call& call, int phase, int64_t image, const Thin& g, const float* source, const float* w,
+                       bool reversed, const Epilogue& e) {
+  if (phase == 0) return thin_weights(g, w, reversed, call.shared);
   thin_planes(g, source + image * g.H * g.W * g.C, {}, call.local);
   const Epilogue own = of_block(e, image);
   clear_totals(own, 0, g.Co);
@@ -115,7 +117,7 @@ INLINE int64_t thin_pieces(const ConvDims& d) { return min(d.N, kThinPieces); }
 INLINE Way thin_weight_grad(const ConvDims& d) {
   const Thin x = thin_forward(d);
   const int64_t line = round_up(d.OW, L);
-  return {thin_pieces(d) * weights(d), d.IC * x.plane() + d.OC * d.OH * line + weights(d) * L, 0, thin_pieces(d), 1};
+  return {thin_pieces(d) * weights(d), d.IC * x.plane() + d.OC * d.OH * line + weights(d) * L, 0, thin_pieces(d), 1, false};
 }
 
 static void thin_weight_grad_piece(const Call& call, int phase, int piece, const ConvDims& d, const Source& source,

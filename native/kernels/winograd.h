@@ -321,8 +321,8 @@ INLINE WinogradCut winograd_cut(const Tiling& g, int64_t C, int64_t Co) {
 INLINE Way winograd_way(const Tiling& g, int64_t C, int64_t Co) {
   const WinogradCut cut = winograd_cut(g, C, Co);
   const int64_t u = cut.panels * cut.u_panel, v = kPoints * cut.v_point, m = kPoints * cut.m_point;
-  if (cut.share_weights) return {u, m + v, cut.blocks, cut.panels, cut.blocks};
-  return {v, m + cut.u_panel, cut.blocks, ceil_div(g.tiles(), kSharedTiles), cut.blocks * cut.panels};
+  if (cut.share_weights) return {u, m + v, cut.blocks, cut.panels, cut.blocks, true};
+  return {v, m + cut.u_panel, cut.blocks, ceil_div(g.tiles(), kSharedTiles), cut.blocks * cut.panels, false};
 }
 
 // One piece of a phase; the totals of `e` are those of the first block of tiles.

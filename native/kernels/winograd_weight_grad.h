@@ -113,8 +113,8 @@ INLINE Way winograd_weight_grad(const ConvDims& d) {
   const Tiling g = same_maps(d);
   const WinogradGradCut cut = winograd_grad_cut(g, d.IC, d.OC);
   const int64_t transformed = kPoints * cut.v_point + cut.panels * cut.e_panel, sums = kPoints * cut.s_point;
-  if (cut.share_tiles) return {transformed, sums, 0, ceil_div(g.tiles(), kSharedTiles), cut.rows * cut.panels};
-  return {cut.chunks * weights(d), sums + transformed, 0, cut.chunks, 9};
+  if (cut.share_tiles) return {transformed, sums, 0, ceil_div(g.tiles(), kSharedTiles), cut.rows * cut.panels, false};
+  return {cut.chunks * weights(d), sums + transformed, 0, cut.chunks, 9, false};
 }
 
 static void winograd_weight_grad_piece(const Call& call, int phase, int piece, const ConvDims& d, const Source& source,

@@ -63,6 +63,10 @@ export const largeGeometries: readonly Convolution[] = [
   convolution([2, 9, 520], [6, 5], [3, 3], [1, 1], [1, 1]),
   convolution([40, 20, 256], [1, 1], [3, 3], [1, 1], [1, 1]),
   convolution([50, 24, 272], [2, 2], [1, 1], [1, 1], [0, 0]),
+  // few pixels, whose products the native engine cuts into chunks
+  convolution([40, 300, 70], [1, 1], [1, 1], [1, 1], [0, 0]),
+  convolution([30, 270, 48], [2, 3], [2, 3], [1, 1], [0, 0]),
+  convolution([18, 5, 1040], [1, 1], [1, 1], [1, 1], [0, 0]),
   // images too large for one block of the native engine, which then cuts them into rows
   convolution([1, 130, 5], [30, 31], [3, 3], [1, 1], [1, 1]),
   convolution([1, 150, 17], [33, 29], [3, 3], [2, 2], [1, 1]),

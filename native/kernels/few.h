@@ -1,0 +1,122 @@
+// Correlations of few pixels whose windows are all alike: the layers of an attention module, convolutions of maps of
+// one pixel. Packing all weights beforehand would take a good part of their time, so weights are read where they lie,
+// or packed a part at a time by the piece that multiplies it. A piece owns a group of panels of output channels and a
+// chunk of the products; sums of several chunks are added in a fixed order.
+#pragma once
+#include "direct.h"
+
+namespace atento {
+namespace ATENTO_ISA {
+
+constexpr int64_t kLeastFew = 16, kMostFew = 256;         // pixels
+constexpr int64_t kPartRows = 8 * 1024 / kPanel;          // of weights that stay in the first-level cache
+constexpr int64_t kPageFloats = 1024;                     // rows a page apart fight for one place of the cache
+constexpr int64_t kFinished = 4 * kPixels;                // pixels of a block whose chunks are added
+
+INLINE bool few_pays(const Correlation& g) {
+  const int64_t pixels = g.N * g.GH * g.GW;
+  return pixels >= kLeastFew && pixels <= kMostFew && segment(0, g.GH, g.step_h, g.origin_h, g.TH, g.SourceH).end == g.GH &&
+         segment(0, g.GW, g.step_w, g.origin_w, g.TW, g.SourceW).end == g.GW;
+}
+
+struct FewCut {
+  int64_t pixels, panels, groups;            // pieces: groups of panels × chunks
+  int64_t taps_h, taps_w, first_h, first_w;  // of the window
+  int64_t cuts;                              // parts of a tap's channels
+  int64_t chunks;                            // of the parts
+  int64_t parts() const { return taps_h * taps_w * cuts; }
+};
+
+INLINE FewCut cut_few(const Correlation& g) {
+  const Segment h = segment(0, g.GH, g.step_h, g.origin_h, g.TH, g.SourceH);
+  const Segment w = segment(0, g.GW, g.step_w, g.origin_w, g.TW, g.SourceW);
+  FewCut f{g.N * g.GH * g.GW, panels_of(g), 1, h.taps, w.taps, h.first, w.first, ceil_div(g.C, kPartRows), 1};
+  f.groups = min(f.panels, kConvPieces);
+  f.chunks = max(1, min(f.parts(), kConvPieces / f.groups));
+  return f;
+}
+
+INLINE Blocks whole(const Correlation& g) { return {g.GH, g.N, 1, 1, 1}; }
+
+// Chunks are added in blocks of pixels, panel by panel.
+INLINE Way few_way(const Correlation& g) {
+  const FewCut f = cut_few(g);
+  const int64_t local = pixels_workspace(g, whole(g)) + kPartRows * kPanel + f.pixels * kPanel;
+  if (f.chunks == 1) return {0, local, 1, f.groups, 0, false};
+  const int64_t blocks = ceil_div(f.pixels, kFinished);
+  return {f.chunks * f.pixels * round_up(g.Co, L), local, blocks, f.groups * f.chunks, f.panels * blocks, false};
+}
+
+// One part after the other of the panel that begins at channel c; the last one finishes the results where they are not
+// those of a chunk.
+INLINE void few_products(const Correlation& g, const FewCut& f, const Pixels& pixels, int64_t c, Range parts, bool first,
+                         bool finishes, float* packed, float* sums) {
+  const int64_t width = panel_width(g.Co, c, kPanel), channels = min(width, g.Co - c);
+  const int64_t pitch = f.parts() > 1 ? width : 0;  // of pixels; finished tile by tile, they need one place
+  const bool packs = g.taps.transposed || g.Co % L != 0 || g.Co >= kPageFloats;
+  const auto part = [&](int64_t index) {
+    const int64_t tap = index / f.cuts;
+    return Part{f.first_h + tap / f.taps_w, f.first_w + tap % f.taps_w,
+                share(g.C, static_cast<int>(f.cuts), static_cast<int>(index % f.cuts)), c, width};
+  };
+  const int64_t tiles = ceil_div(f.pixels, kPixels);
+  const float* addresses[kMostAhead];
+  for (int64_t index = parts.begin; index < parts.end; ++index) {
+    const Part p = part(index);
+    const bool last = index + 1 == parts.end;
+    const float* source = g.source + ((p.t - f.first_h) * g.SourceW + p.u - f.first_w) * g.C + p.k.begin;
+    const float* weights = packs ? packed : place_of(g, p).at;
+    if (packs) pack_part(g, p, packed);
+    const Place next = last ? Place{} : place_of(g, part(index + 1));
+    const int64_t each = ceil_div(next.length, kAhead);
+    int64_t t = 0, fetched = 0;
+    for_tiles({0, f.pixels}, [&](int64_t pixel, int64_t count) {
+      int64_t ahead = last && finishes ? addresses_of(g.epilogue, pixels.to + pixel, count, c, addresses) : 0;
+      for (int64_t i = pixel + count; first && i < min(f.pixels, pixel + count + kPixels); ++i)
+        for (int64_t k = 0; k < p.k.end - p.k.begin && ahead < kMostAhead; k += kAhead)
+          addresses[ahead++] = source + pixels.from[i] + k;
+      for (const int64_t stop = next.rows * each * ++t / tiles; fetched < stop && ahead < kMostAhead; ++fetched)
+        addresses[ahead++] = next.at + fetched / each * g.taps.line + fetched % each * kAhead;
+      float* tile = sums + pixel * pitch;
+      tile_of<true>(count, width / L)(1, p.k.end - p.k.begin, 0, source, pixels.from + pixel, weights, 0, {addresses, ahead},
+                                      tile, packs ? width : g.taps.line, index > parts.begin);
+      if (last && finishes) g.epilogue.finish(g.epilogue, tile, width, pixels.to + pixel, count, c, channels);
+    });
+  }
+}
+
+// The totals of `e` are those of the first block.
+static void few_piece(const Call& call, int phase, int64_t piece, Correlation g, const Epilogue& e) {
+  const FewCut f = cut_few(g);
+  g.source = call.operands[0];
+  g.taps.kernel = call.operands[1];
+  const Pixels pixels = pixels_of(g, whole(g), 0, call.local);
+  const int64_t chunk_floats = f.pixels * round_up(g.Co, L);
+  if (phase == 0) {
+    const Range group = share(f.panels, static_cast<int>(f.groups), static_cast<int>(piece / f.chunks));
+    const int64_t chunk = piece % f.chunks;
+    const Range parts = share(f.parts(), static_cast<int>(f.chunks), static_cast<int>(chunk));
+    float* packed = call.local + pixels_workspace(g, whole(g));
+    const bool finishes = f.chunks == 1;
+    g.epilogue = e;
+    if (finishes) clear_totals(e, group.begin * kPanel, min(g.Co, group.end * kPanel));
+    for (int64_t panel = group.begin, c = panel * kPanel; panel < group.end; ++panel, c += kPanel) {
+      float* sums = finishes ? packed + kPartRows * kPanel : call.shared + chunk * chunk_floats + c * f.pixels;
+      few_products(g, f, pixels, c, parts, panel == group.begin, finishes, packed, sums);
+    }
+    return;
+  }
+  const int64_t blocks = ceil_div(f.pixels, kFinished), block = piece % blocks;
+  const int64_t c = piece / blocks * kPanel, width = panel_width(g.Co, c, kPanel), channels = min(width, g.Co - c);
+  const Epilogue own = of_block(e, block);
+  clear_totals(own, c, c + channels);
+  for_tiles({block * kFinished, min(f.pixels, (block + 1) * kFinished)}, [&](int64_t pixel, int64_t count) {
+    float* tile = call.shared + c * f.pixels + pixel * width;
+    for (int64_t chunk = 1; chunk < f.chunks; ++chunk)
+      for (int64_t i = 0; i < count * width; i += L) store(tile + i, load(tile + i) + load(tile + chunk * chunk_floats + i));
+    own.finish(own, tile, width, pixels.to + pixel, count, c, channels);
+  });
+}
+
+}  // namespace ATENTO_ISA
+}  // namespace atento
