@@ -11,8 +11,8 @@ export interface Place extends OpNode {
   readonly readers: readonly OpNode[];
   /** What stands in for a tensor of the old graph, where the pass has been there. */
   now(old: Tensor): Tensor | undefined;
-  /** The node behind an input when it is an application of this op and nobody else reads it. */
-  only<A>(input: Tensor, op: Op<A>): (Node<A> & { readonly op: Op }) | undefined;
+  /** The node behind an input when it is an application of this op and nobody else reads it; this one does so `times`. */
+  only<A>(input: Tensor, op: Op<A>, times?: number): (Node<A> & { readonly op: Op }) | undefined;
 }
 
 /** Returns what stands in for the node, or undefined to leave it. */
@@ -74,9 +74,9 @@ function rewritten(
   const output: Tensor = changed
     ? { ...x, source: { kind: "op", op: node.op, inputs, attrs: node.attrs } }
     : x;
-  const only: Place["only"] = (input, op) => {
+  const only: Place["only"] = (input, op, times = 1) => {
     const source = nodeOf(input);
-    if (source?.op.name !== op.name || reads.get(input) !== 1) return undefined;
+    if (source?.op.name !== op.name || reads.get(input) !== times) return undefined;
     return source as ReturnType<Place["only"]> as never;
   };
   const result = rule({ ...node, inputs, output, only, readers, now: (old) => replaced.get(old) }) ?? output;
