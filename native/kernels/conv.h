@@ -58,7 +58,7 @@ INLINE Way forward_way(const ConvDims& d) {
     case Means::thin: return thin_way(thin_forward(d));
     case Means::winograd: return winograd_way(same_maps(d), d.IC, d.OC);
     case Means::few: return few_way(forward_correlation(d));
-    case Means::direct: return direct_forward(d);
+    default: return direct_forward(d);
   }
 }
 
@@ -140,7 +140,7 @@ INLINE Way input_grad_way(const ConvDims& d) {
     case Means::thin: return thin_way(thin_input_grad(d));
     case Means::winograd: return winograd_way(same_maps(d), d.OC, d.IC);
     case Means::few: return few_way(input_grad_correlation(d));
-    case Means::direct: return direct_input_grad(d);
+    default: return direct_input_grad(d);
   }
 }
 

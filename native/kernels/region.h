@@ -93,12 +93,13 @@ static void region_run(const Call& call, int phase, int piece) {
     return;
   }
   RegionPiece at{r, call, piece / r.splits() * r.images(), share(r.P(), r.splits(), piece % r.splits()), piece, call.local};
-  const int64_t C = r.C(), step = r.block_pixels();
+  const int64_t C = r.C(), block = r.block_pixels();
   const BlockRun run = CommonForms::find(r);
+  const int64_t step = run == run_block ? block : kRowsInFloat;
   Instruction instructions[kMaxInstructions];
   for (int i = 0; i < r.instructions(); ++i) instructions[i] = r.instruction(i);
   const auto each = [&](auto f) {
-    float *own = at.workspace + r.temporaries() * step * C, *shared = call.shared;
+    float *own = at.workspace + r.temporaries() * block * C, *shared = call.shared;
     for (int i = 0; i < r.instructions(); ++i) {
       f(instructions[i], own, shared);
       own += coefficients(instructions[i].op) * C;
@@ -118,7 +119,7 @@ static void region_run(const Call& call, int phase, int piece) {
     const int64_t left = (end - at.image) * pixels;  // to the end of the piece: images lie one behind the other
     for (int64_t done = 0; done < pixels; done += step) {
       const int64_t pixel = at.pixels.begin + done, rows = min(step, pixels - done);
-      run(at, instructions, pixel, rows, min(step, left - done - rows), at.workspace + r.temporaries() * step * C);
+      run(at, instructions, pixel, rows, min(step, left - done - rows), at.workspace + r.temporaries() * block * C);
       if (done + rows == pixels || (done + rows) % kRowsInFloat < rows) each([&](const Instruction& n, float* own, float* shared) {
         if (n.op == Opcode::grad_sums) flush_sums(C, own, reinterpret_cast<double*>(shared) + piece * 2 * C);
       });

@@ -14,6 +14,7 @@ struct Form {
 };
 
 constexpr int64_t kFetchAhead = 1024;  // floats
+constexpr int kFormRows = 4;           // that share what is read for all of them
 
 template <int... i, class F>
 INLINE void for_indices(std::integer_sequence<int, i...>, F f) {
@@ -37,47 +38,44 @@ struct FormCode {
     for (int i = 0; i < instruction; ++i) before += coefficients(region.instruction(i).op);
     return before;
   }
+  static constexpr int own = own_before(instructions);
 };
 
-// A few channels of one pixel; where they stand.
-template <class Form, class T>
+// A few channels of some pixels of one image, and what they have in common: coefficients, sums over the pixels.
+template <class Form, class T, int rows>
 struct FormValues {
-  T operand[FormCode<Form>::operands], temporary[FormCode<Form>::region.temporaries() + 1];
-  float* own;
-  int64_t C;
+  T operand[rows][FormCode<Form>::operands], temporary[rows][FormCode<Form>::region.temporaries() + 1];
+  T own[FormCode<Form>::own + 1];
 };
 
-template <int ref, class Form, class T>
-INLINE T& value_of(FormValues<Form, T>& v) {
-  if constexpr (ref < 0) return v.temporary[-ref - 1];
-  else return v.operand[ref];
+template <int ref, class Form, class T, int rows>
+INLINE T& value_of(FormValues<Form, T, rows>& v, int row) {
+  if constexpr (ref < 0) return v.temporary[row][-ref - 1];
+  else return v.operand[row][ref];
 }
-
-template <class T>
-INLINE void add_to(float* sum, T x) { put(sum, get(sum, T{}) + x); }
 
 // Stands for an operand that an instruction has not.
 constexpr int operand_or(int ref, int other) { return ref == kNone ? other : ref; }
 
-// Runs instruction i; `total` is what it sums over channels, `factor` what it multiplies by.
-template <int i, class Form, class T>
-INLINE void run_step(FormValues<Form, T>& v, T& total, float factor) {
+// Runs instruction i on one row; `total` is what it sums over channels, `factor` what it multiplies by.
+template <int i, class Form, class T, int rows>
+INLINE void run_step(FormValues<Form, T, rows>& v, int row, T& total, float factor) {
   constexpr Instruction n = FormCode<Form>::region.instruction(i);
-  const T zero{}, a = value_of<n.a>(v);
-  float* own = v.own + FormCode<Form>::own_before(i) * v.C;
-  const auto coefficient = [&](int k) { return get(own + k * v.C, zero); };
-  const T b = value_of<operand_or(n.b, n.a)>(v), c = value_of<operand_or(n.c, n.a)>(v), d = value_of<operand_or(n.d, n.a)>(v);
+  const T zero{}, a = value_of<n.a>(v, row);
+  T* own = v.own + FormCode<Form>::own_before(i);
+  const T b = value_of<operand_or(n.b, n.a)>(v, row), c = value_of<operand_or(n.c, n.a)>(v, row);
+  const T d = value_of<operand_or(n.d, n.a)>(v, row);
   if constexpr (n.op == Opcode::sum_channels) total += n.b == kNone ? a : a * b;
   else if constexpr (n.op == Opcode::max_channels) total = greater(total, a);
-  else if constexpr (n.op == Opcode::sum_pixels) add_to(own, n.b == kNone ? a : a * b);
-  else if constexpr (n.op == Opcode::max_pixels) put(own, greater(get(own, zero), a));
+  else if constexpr (n.op == Opcode::sum_pixels) own[0] += n.b == kNone ? a : a * b;
+  else if constexpr (n.op == Opcode::max_pixels) own[0] = greater(own[0], a);
   else if constexpr (n.op == Opcode::grad_sums) {
-    add_to(own, a);
-    add_to(own + v.C, a * (b - c));
+    own[0] += a;
+    own[1] += a * (b - c);
   } else {
     T y = a;
-    if constexpr (n.op == Opcode::norm) y = (a - b) * coefficient(0) + d;
-    else if constexpr (n.op == Opcode::norm_grad) y = coefficient(0) * a + (coefficient(1) * (b - c) + coefficient(2));
+    if constexpr (n.op == Opcode::norm) y = (a - b) * own[0] + d;
+    else if constexpr (n.op == Opcode::norm_grad) y = own[0] * a + (own[1] * (b - c) + own[2]);
     else if constexpr (n.op == Opcode::multiply_add) y = n.c == kNone ? a * b : a * b + c;
     else if constexpr (n.op == Opcode::add) y = a + b;
     else if constexpr (n.op == Opcode::divide) y = a / b;
@@ -87,58 +85,85 @@ INLINE void run_step(FormValues<Form, T>& v, T& total, float factor) {
     else if constexpr (n.op == Opcode::equal) y = select_equal(a, b, zero + 1.0f);
     else if constexpr (n.op == Opcode::select_equal) y = n.d == kNone ? select_equal(a, b, c) : select_equal(a, b, c) + d;
     else static_assert(n.op == Opcode::copy, "an instruction without a meaning here");
-    value_of<n.to>(v) = n.relu ? relu_of(y) : y;
+    value_of<n.to>(v, row) = n.relu ? relu_of(y) : y;
   }
 }
 
-// The channels from c on of one row of pixels.
-template <class Form, class T>
-INLINE void run_channels(const Instruction* instructions, float* const* rows, float* own, int64_t C, int64_t c, T* totals) {
+// The channels from c on of some rows of pixels.
+template <class Form, int rows, class T>
+INLINE void run_channels(const Instruction* instructions, float* const* first, float* own, int64_t C, int64_t c,
+                         T (*totals)[FormCode<Form>::instructions]) {
   using Code = FormCode<Form>;
-  FormValues<Form, T> v;
-  v.own = own + c, v.C = C;
+  FormValues<Form, T, rows> v;
+#pragma GCC unroll 8
+  for (int k = 0; k < Code::own; ++k) v.own[k] = get(own + k * C + c, T{});
   for_indices(typename Code::Operands{}, [&](auto k) {
     constexpr Extent extent = Code::region.extent(k);
-    if constexpr (!Code::is_result(k)) v.operand[k] = extent == Extent::pixel ? *rows[k] - T{} : get(rows[k] + c, T{});
-    if constexpr (extent == Extent::full) __builtin_prefetch(rows[k] + c + kFetchAhead, 0, 2);
+    if constexpr (!Code::is_result(k)) {
+      T common{};
+      if constexpr (extent != Extent::pixel && extent != Extent::full) common = get(first[k] + c, T{});
+#pragma GCC unroll 4
+      for (int r = 0; r < rows; ++r)
+        v.operand[r][k] = extent == Extent::pixel ? first[k][r] - T{} : extent == Extent::full ? get(first[k] + r * C + c, T{}) : common;
+    }
+    if constexpr (extent == Extent::full) {
+#pragma GCC unroll 4
+      for (int r = 0; r < rows; ++r) __builtin_prefetch(first[k] + r * C + c + max(rows * C, kFetchAhead), 0, 2);
+    }
   });
+#pragma GCC unroll 4
+  for (int r = 0; r < rows; ++r)
+    for_indices(typename Code::Instructions{}, [&](auto i) {
+      run_step<i>(v, r, totals[r][i], instructions[i].value);
+      constexpr int to = Code::region.instruction(i).to;
+      if constexpr (to >= 0 && !reduces(Code::region.instruction(i).op)) put(first[to] + r * C + c, v.operand[r][to]);
+    });
   for_indices(typename Code::Instructions{}, [&](auto i) {
-    run_step<i>(v, totals[i], instructions[i].value);
-    constexpr int to = Code::region.instruction(i).to;
-    if constexpr (to >= 0 && !reduces(Code::region.instruction(i).op)) put(rows[to] + c, v.operand[to]);
+    constexpr Opcode op = Code::region.instruction(i).op;
+    constexpr int begin = Code::own_before(i);
+    if constexpr (reduces_pixels(op) || op == Opcode::grad_sums)
+      for (int k = begin; k < begin + coefficients(op); ++k) put(own + k * C + c, v.own[k]);
   });
 }
 
-// Runs all instructions on some rows.
+// Runs all instructions on some rows at once, and goes on to those behind them.
+template <class Form, int rows>
+INLINE void run_rows(const Instruction* instructions, float** first, float* own, int64_t C) {
+  using Code = FormCode<Form>;
+  V totals[rows][Code::instructions];
+  float rest[rows][Code::instructions];
+  for_indices(typename Code::Instructions{}, [&](auto i) {
+    constexpr bool most = Code::region.instruction(i).op == Opcode::max_channels;
+    for (int r = 0; r < rows; ++r) {
+      rest[r][i] = most ? -__builtin_inff() : 0.0f;
+      totals[r][i] = splat(rest[r][i]);
+    }
+  });
+  int64_t c = 0;
+  for (; c + L <= C; c += L) run_channels<Form, rows>(instructions, first, own, C, c, totals);
+  for (; c < C; ++c) run_channels<Form, rows>(instructions, first, own, C, c, rest);
+  for_indices(typename Code::Instructions{}, [&](auto i) {
+    constexpr Instruction n = Code::region.instruction(i);
+    for (int r = 0; r < rows; ++r) {
+      if constexpr (n.op == Opcode::sum_channels)
+        first[n.to][r] = instructions[i].value * (across(totals[r][i], [](V a, V b) { return a + b; })[0] + rest[r][i]);
+      if constexpr (n.op == Opcode::max_channels)
+        first[n.to][r] = greater(across(totals[r][i], [](V a, V b) { return greater(a, b); })[0], rest[r][i]);
+    }
+  });
+  for_indices(typename Code::Operands{}, [&](auto k) {
+    constexpr Extent extent = Code::region.extent(k);
+    first[k] += extent == Extent::full ? rows * C : extent == Extent::pixel ? rows : 0;
+  });
+}
+
 template <class Form>
 static void run_form(const RegionPiece& at, const Instruction* instructions, int64_t pixel, int64_t rows, int64_t, float* own) {
-  using Code = FormCode<Form>;
-  const int64_t C = at.r.C();
-  float* row[Code::operands];
-  for (int k = 0; k < Code::operands; ++k) row[k] = at.operand(k, pixel);
-  for (int64_t r = 0; r < rows; ++r) {
-    V totals[Code::instructions];
-    float rest[Code::instructions];
-    for_indices(typename Code::Instructions{}, [&](auto i) {
-      constexpr bool most = Code::region.instruction(i).op == Opcode::max_channels;
-      rest[i] = most ? -__builtin_inff() : 0.0f;
-      totals[i] = splat(rest[i]);
-    });
-    int64_t c = 0;
-    for (; c + L <= C; c += L) run_channels<Form>(instructions, row, own, C, c, totals);
-    for (; c < C; ++c) run_channels<Form>(instructions, row, own, C, c, rest);
-    for_indices(typename Code::Instructions{}, [&](auto i) {
-      constexpr Instruction n = Code::region.instruction(i);
-      if constexpr (n.op == Opcode::sum_channels)
-        *row[n.to] = instructions[i].value * (across(totals[i], [](V a, V b) { return a + b; })[0] + rest[i]);
-      if constexpr (n.op == Opcode::max_channels)
-        *row[n.to] = greater(across(totals[i], [](V a, V b) { return greater(a, b); })[0], rest[i]);
-    });
-    for_indices(typename Code::Operands{}, [&](auto k) {
-      constexpr Extent extent = Code::region.extent(k);
-      row[k] += extent == Extent::full ? C : extent == Extent::pixel;
-    });
-  }
+  float* first[FormCode<Form>::operands];
+  for (int k = 0; k < FormCode<Form>::operands; ++k) first[k] = at.operand(k, pixel);
+  int64_t r = 0;
+  for (; r + kFormRows <= rows; r += kFormRows) run_rows<Form, kFormRows>(instructions, first, own, at.r.C());
+  for (; r < rows; ++r) run_rows<Form, 1>(instructions, first, own, at.r.C());
 }
 
 using BlockRun = void (*)(const RegionPiece&, const Instruction*, int64_t pixel, int64_t rows, int64_t after, float* own);
