@@ -69,14 +69,13 @@ INLINE void join_pieces(const Region& r, const Call& call, const Instruction& n,
   for (int64_t image = 0; image < r.N(); ++image) {
     const float* parts = shared + image * r.splits() * C;
     float* to = call.operands[n.to] + image * C;
-    for (int64_t c = 0; c < C; ++c) {
-      float result = parts[c];
-      for (int64_t k = 1; k < r.splits(); ++k) {
-        const float part = parts[k * C + c];
-        if (n.op == Opcode::sum_pixels) result += part;
-        else if (wins(part, result)) result = part;
-      }
-      to[c] = result;
+    copy(to, parts, C);
+    for (int64_t k = 1; k < r.splits(); ++k) {
+      const float* part = parts + k * C;
+      if (n.op == Opcode::sum_pixels)
+        for (int64_t c = 0; c < C; ++c) to[c] += part[c];
+      else
+        for (int64_t c = 0; c < C; ++c) to[c] = wins(part[c], to[c]) ? part[c] : to[c];
     }
   }
 }

@@ -48,6 +48,9 @@ const MOST_ROOTS = 4;
 /** Maps too small or too thin are left to the ops' own kernels. */
 const worthwhile = (shape: Shape) => shape.length === 4 && shape[1] >= 8 && sizeOf(shape) > shape[1];
 
+/** Of a gate and what belongs to it: one value a channel of an image. */
+const isGate = ([, , h, w]: Shape) => h * w === 1;
+
 /** The node when it can be part of a region: its inputs and its output all fit one shape. */
 function memberOf(x: Tensor, names: ReadonlySet<string>): OpNode | undefined {
   const node = nodeOf(x);
@@ -109,12 +112,17 @@ class Plan {
       return !inside || !sameShape(regionShape(output), x.shape);
     });
     const written = this.#kept.has(x) || readOutside || (readers.size > 1 && leaves.size > 2);
-    return { written, inline: !written || leaves.size === 1 };
+    return { written, inline: !written || leaves.size <= (isGate(x.shape) ? 2 : 1) };
   }
 
   /** Whether a tensor of a region is written to memory, for readers that do not compute it themselves. */
   written(x: Tensor): boolean {
     return this.#fates.get(x)?.written ?? true;
+  }
+
+  /** What is read to compute a tensor. */
+  sources(x: Tensor): Iterable<Tensor> {
+    return this.#works.get(x)?.operands ?? nodeOf(x)?.inputs ?? [];
   }
 
   /** What it takes to compute a pixelwise tensor or a reduction. */
@@ -145,12 +153,15 @@ class Plan {
   }
 }
 
-/** Reductions that are computed in one walk over memory, because one reads all that the others read. */
+/**
+ * What is computed in one walk over memory: reductions, because one reads all that the others read; of gates, of which
+ * there are many and all small, also what is written, where something is read in common.
+ */
 type Group = Tensor[];
 
 const isSubset = <T>(a: ReadonlySet<T>, b: ReadonlySet<T>) => [...a].every((x) => b.has(x));
 
-function groupReductions(plan: Plan): Map<Tensor, Group> {
+function groupRoots(plan: Plan): Map<Tensor, Group> {
   const groupOf = new Map<Tensor, Group>();
   const groups: Group[] = [];
   const fits = (group: Group, x: Tensor) => {
@@ -160,10 +171,14 @@ function groupReductions(plan: Plan): Map<Tensor, Group> {
       sameShape(regionShape(group[0]), regionShape(x)) &&
       new Set(works.flatMap(({ operands }) => [...operands])).size <= MOST_OPERANDS &&
       works.reduce((sum, { steps }) => sum + steps, 0) <= 2 * MOST_STEPS &&
-      works.some(({ leaves }) => works.every((other) => isSubset(other.leaves, leaves)))
+      (isGate(regionShape(x))
+        ? group.some((root) => [...plan.work(root).leaves].some((leaf) => plan.work(x).leaves.has(leaf)))
+        : works.some(({ leaves }) => works.every((other) => isSubset(other.leaves, leaves))))
     );
   };
-  const found = plan.order.filter((x) => memberOf(x, reductions));
+  const found = plan.order.filter(
+    (x) => memberOf(x, reductions) || (isGate(x.shape) && memberOf(x, pixelwise) && plan.written(x)),
+  );
   // those that read most first: the others join where most of what they compute is computed already
   found.sort((a, b) => plan.work(b).leaves.size - plan.work(a).leaves.size);
   const inlined = (x: Tensor): Tensor[] => [...plan.work(x).inlined].flatMap((y) => [y, ...inlined(y)]);
@@ -173,7 +188,10 @@ function groupReductions(plan: Plan): Map<Tensor, Group> {
   };
   for (const x of found) {
     const open = groups
-      .filter((group) => fits(group, x) && !reaches([x], group, groupOf) && !reaches(group, [x], groupOf))
+      .filter(
+        (group) =>
+          fits(group, x) && !reaches(plan, [x], group, groupOf) && !reaches(plan, group, [x], groupOf),
+      )
       .sort((a, b) => shared(b, x) - shared(a, x));
     const group = open[0] ?? [];
     group.push(x);
@@ -184,7 +202,7 @@ function groupReductions(plan: Plan): Map<Tensor, Group> {
 }
 
 /** Whether tensors are computed from others, groups being computed whole. */
-function reaches(from: Group, to: Group, groupOf: ReadonlyMap<Tensor, Group>): boolean {
+function reaches(plan: Plan, from: Group, to: Group, groupOf: ReadonlyMap<Tensor, Group>): boolean {
   const goals = new Set(to);
   const seen = new Set<Tensor>();
   const stack = [...from];
@@ -193,7 +211,7 @@ function reaches(from: Group, to: Group, groupOf: ReadonlyMap<Tensor, Group>): b
     if (goals.has(x)) return true;
     if (seen.has(x)) continue;
     seen.add(x);
-    stack.push(...(nodeOf(x)?.inputs ?? []), ...(groupOf.get(x) ?? []));
+    stack.push(...plan.sources(x), ...(groupOf.get(x) ?? []));
   }
   return false;
 }
@@ -225,7 +243,7 @@ function body(roots: readonly Tensor[], operands: readonly Tensor[], plan: Plan)
 
 function fuse(graph: Graph): Graph {
   const plan = new Plan(graph);
-  const groups = groupReductions(plan);
+  const groups = groupRoots(plan);
   const done = new Map<Tensor, Tensor>();
   const makeRegion = (roots: readonly Tensor[]): void => {
     const operands = [...new Set(roots.flatMap((root) => [...plan.work(root).operands]))];
