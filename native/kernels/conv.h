@@ -3,7 +3,7 @@
 #include "direct_input_grad.h"
 #include "direct_weight_grad.h"
 #include "few.h"
-#include "thin.h"
+#include "thin_small.h"
 #include "winograd_weight_grad.h"
 
 namespace atento {
@@ -27,9 +27,10 @@ INLINE void plan_way(const Way& way, const Shared& shared, bool sums, Plan& plan
   plan.pieces[1] = static_cast<int>(way.second);
 }
 
-enum class Means { thin, winograd, few, direct };
+enum class Means { small, thin, winograd, few, direct };
 
 INLINE Means means_of(const ConvDims& d, bool few) {
+  if (are_small(d)) return Means::small;
   return thin_pays(d) ? Means::thin : winograd_pays(d) ? Means::winograd : few ? Means::few : Means::direct;
 }
 
@@ -55,6 +56,7 @@ INLINE Means forward_means(const ConvDims& d) { return means_of(d, few_pays(forw
 
 INLINE Way forward_way(const ConvDims& d) {
   switch (forward_means(d)) {
+    case Means::small: return small_way(thin_forward(d));
     case Means::thin: return thin_way(thin_forward(d));
     case Means::winograd: return winograd_way(same_maps(d), d.IC, d.OC);
     case Means::few: return few_way(forward_correlation(d));
@@ -82,6 +84,7 @@ static bool conv2d_plan(const double* p, Plan& plan) {
 static void conv2d_piece(const Call& call, int phase, int piece, const ConvDims& d, const Epilogue& e) {
   const float *x = call.operands[0], *w = call.operands[1];
   switch (forward_means(d)) {
+    case Means::small: return small_piece(call, phase, piece, thin_forward(d), x, w, false, e);
     case Means::thin: return thin_piece(call, phase, piece, thin_forward(d), x, w, false, e);
     case Means::winograd: return winograd_piece(call, phase, piece, same_maps(d), x, {w, d.IC, d.OC, false}, e);
     case Means::few: return few_piece(call, phase, piece, forward_correlation(d), e);
@@ -137,6 +140,7 @@ INLINE Means input_grad_means(const ConvDims& d) {
 
 INLINE Way input_grad_way(const ConvDims& d) {
   switch (input_grad_means(d)) {
+    case Means::small: return small_way(thin_input_grad(d));
     case Means::thin: return thin_way(thin_input_grad(d));
     case Means::winograd: return winograd_way(same_maps(d), d.OC, d.IC);
     case Means::few: return few_way(input_grad_correlation(d));
@@ -167,6 +171,7 @@ static bool conv2d_input_grad_plan(const double* p, Plan& plan) {
 static void input_grad_piece(const Call& call, int phase, int piece, const ConvDims& d, const Epilogue& e) {
   const float *dy = call.operands[0], *w = call.operands[1];
   switch (input_grad_means(d)) {
+    case Means::small: return small_piece(call, phase, piece, thin_input_grad(d), dy, w, true, e);
     case Means::thin: return thin_piece(call, phase, piece, thin_input_grad(d), dy, w, true, e);
     case Means::winograd: return winograd_piece(call, phase, piece, same_maps(d), dy, {w, d.OC, d.IC, true}, e);
     case Means::few: return few_piece(call, phase, piece, input_grad_correlation(d), e);
@@ -216,7 +221,10 @@ INLINE WeightGradParts weight_grad_parts(const double* p) {
   return {(flags & 1) != 0, (flags & 2) != 0};
 }
 
-INLINE Way weight_grad_way(const ConvDims& d) {
+INLINE bool small_weight_grad_pays(const ConvDims& d, bool norm) { return are_small(d) && !norm; }
+
+INLINE Way weight_grad_way(const ConvDims& d, bool norm) {
+  if (small_weight_grad_pays(d, norm)) return small_weight_grad(d);
   if (thin_pays(d)) return thin_weight_grad(d);
   return winograd_pays(d) ? winograd_weight_grad(d) : direct_weight_grad(d);
 }
@@ -230,7 +238,7 @@ static bool conv2d_weight_grad_plan(const double* p, Plan& plan) {
   if (parts.norm) plan.lengths[1] = 2 * (plan.lengths[2] = plan.lengths[3] = d.IC);
   plan.lengths[parts.dy()] = d.N * image_y(d);
   plan.lengths[parts.dy() + 1] = weights(d);
-  const Way way = weight_grad_way(d);
+  const Way way = weight_grad_way(d, parts.norm);
   plan_way(way, {0, 0, way.shared}, false, plan);
   if (parts.norm) plan.local += d.IC;
   return true;
@@ -241,12 +249,13 @@ static void conv2d_weight_grad_run(const Call& call, int phase, int piece) {
   const WeightGradParts parts = weight_grad_parts(call.params);
   Source source{};
   if (parts.norm && phase == 0) {
-    float* rate = call.local + weight_grad_way(d).local;
+    float* rate = call.local + weight_grad_way(d, true).local;
     norm_rates(call.operands[1], call.operands[2], static_cast<float>(call.params[14]), d.IC, rate);
     source = {call.operands[1], rate, call.operands[3], parts.relu};
   }
   const float* dy = call.operands[parts.dy()];
   float* dw = call.operands[parts.dy() + 1];
+  if (small_weight_grad_pays(d, parts.norm)) return small_weight_grad_piece(call, phase, piece, d, dy, dw);
   if (thin_pays(d)) return thin_weight_grad_piece(call, phase, piece, d, source, dy, dw);
   if (winograd_pays(d)) return winograd_weight_grad_piece(call, phase, piece, d, source, dy, dw);
   direct_weight_grad_piece(call, phase, piece, d, source, dy, dw);

@@ -120,17 +120,18 @@ INLINE Way thin_weight_grad(const ConvDims& d) {
   return {thin_pieces(d) * weights(d), d.IC * x.plane() + d.OC * d.OH * line + weights(d) * L, 0, thin_pieces(d), 1, false};
 }
 
+INLINE void thin_add_pieces(const float* sums, int64_t size, int64_t pieces, float* dw) {
+  for (int64_t i = 0; i < size; ++i) {
+    double sum = 0;
+    for (int64_t k = 0; k < pieces; ++k) sum += sums[k * size + i];
+    dw[i] = static_cast<float>(sum);
+  }
+}
+
 static void thin_weight_grad_piece(const Call& call, int phase, int piece, const ConvDims& d, const Source& source,
                                    const float* dy, float* dw) {
   const int64_t size = weights(d);
-  if (phase == 1) {
-    for (int64_t i = 0; i < size; ++i) {
-      double sum = 0;
-      for (int64_t k = 0; k < thin_pieces(d); ++k) sum += call.shared[k * size + i];
-      dw[i] = static_cast<float>(sum);
-    }
-    return;
-  }
+  if (phase == 1) return thin_add_pieces(call.shared, size, thin_pieces(d), dw);
   const Thin g = thin_forward(d);
   const int64_t line = round_up(d.OW, L);
   float *planes = call.local, *gradients = planes + d.IC * g.plane(), *sums = gradients + d.OC * d.OH * line;

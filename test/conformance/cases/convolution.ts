@@ -67,6 +67,10 @@ export const largeGeometries: readonly Convolution[] = [
   convolution([40, 300, 70], [1, 1], [1, 1], [1, 1], [0, 0]),
   convolution([30, 270, 48], [2, 3], [2, 3], [1, 1], [0, 0]),
   convolution([18, 5, 1040], [1, 1], [1, 1], [1, 1], [0, 0]),
+  // small maps, an image a lane of the native engine's vectors
+  convolution([37, 2, 1], [4, 3], [7, 7], [1, 1], [3, 3]),
+  convolution([33, 1, 3], [8, 7], [3, 3], [1, 1], [1, 1]),
+  convolution([16, 2, 2], [4, 4], [2, 4], [1, 1], [1, 2]),
   // images too large for one block of the native engine, which then cuts them into rows
   convolution([1, 130, 5], [30, 31], [3, 3], [1, 1], [1, 1]),
   convolution([1, 150, 17], [33, 29], [3, 3], [2, 2], [1, 1]),
