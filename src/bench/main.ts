@@ -5,6 +5,7 @@ import { stems, unknownName } from "../models/options.ts";
 import { UserError } from "../tensor/errors.ts";
 import { camText, measureCam } from "./cam.ts";
 import { ratiosOf } from "./compare.ts";
+import { costText, measureCost } from "./cost.ts";
 import { measure, type Variant } from "./measure.ts";
 import { opponents, type Places } from "./opponents.ts";
 import { documentOf, textOf } from "./print.ts";
@@ -24,6 +25,7 @@ interface Options extends Places {
   readonly against: readonly string[];
   readonly profile?: boolean;
   readonly cam?: number;
+  readonly cost?: boolean;
   readonly json?: boolean;
   readonly single?: string;
 }
@@ -53,6 +55,7 @@ const program = new Command("npm run bench --")
   .option("--tensorflow-python <path>", "Python that has TensorFlow (default: that of --python)")
   .option("--tfjs <folder>", "folder whose node_modules has TensorFlow.js", ".")
   .option("--cam <images>", "heatmaps of so many images instead; --against torch: pytorch-grad-cam", count)
+  .option("--cost", "training steps of the --attention variants in turns in one process instead")
   .option("--profile", "where the time of a training step goes")
   .option("--json", "one JSON document")
   .addOption(new Option("--single <settings>", "measure in this process").hideHelp())
@@ -62,6 +65,7 @@ const program = new Command("npm run bench --")
 Examples:
   npm run bench -- --attention none se cbam --against torch torch-compile --python PATH --rounds 3
   npm run bench -- --against tensorflow tfjs --tensorflow-python PATH --tfjs FOLDER
+  npm run bench -- --cost --attention none se cbam --steps 15
   npm run bench -- --cam 1000 --stem pooled --rounds 3 --against torch --python PATH
   npm run bench -- --threads 1 2 --isa avx2 avx512 --no-passes`,
   );
@@ -93,6 +97,10 @@ async function main(options: Options): Promise<void> {
     await benchCam(options, options.cam, threads);
     return;
   }
+  if (options.cost) {
+    await benchCost(options, threads[0]);
+    return;
+  }
   const variants = isa.flatMap((set) =>
     (options.passes ? [true] : [true, false]).map((passes) => ({ isa: set, passes })),
   );
@@ -113,6 +121,19 @@ async function main(options: Options): Promise<void> {
     }
   }
   if (options.json) console.log(JSON.stringify(documents.length === 1 ? documents[0] : documents, null, 2));
+}
+
+async function benchCost({ stem, attention, batch, steps, json }: Options, threads: number): Promise<void> {
+  const documents: object[] = [];
+  for (const name of stem) {
+    const workload = { stem: name, attention, batch: batch ?? batches[name], steps, threads };
+    const costs = await measureCost(workload, (step) =>
+      process.stderr.write(`${name}: step ${step + 1} of ${steps}\n`),
+    );
+    documents.push({ ...workload, costs });
+    if (!json) console.log(`\n${costText(workload, costs)}`);
+  }
+  if (json) console.log(JSON.stringify(documents.length === 1 ? documents[0] : documents, null, 2));
 }
 
 async function benchCam(

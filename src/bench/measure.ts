@@ -51,9 +51,8 @@ export interface RecordTime {
   readonly gigabytesPerSecond: number;
 }
 
-/** Times training steps and inference of ResNet-50 on random 32×32 images in this process; medians. */
-export async function measure(workload: Workload, variant: Variant, profiled = false): Promise<Measurement> {
-  const { stem, attention, batch, steps, threads } = workload;
+/** A training step of ResNet-50 on random 32×32 images, compiled. */
+export function trainingStep({ stem, attention, batch, threads }: Omit<Workload, "steps">, variant: Variant) {
   const engine = createEngine({ ...variant, threads, engine: "native" });
   if (!(engine instanceof NativeEngine)) throw new UserError("the benchmark needs the native engine");
   const model = resolveModel({ name: "resnet50", stem, attention }, 10);
@@ -66,12 +65,18 @@ export async function measure(workload: Workload, variant: Variant, profiled = f
   const random = new Random("bench");
   const images = Float32Array.from({ length: batch * 3 * 32 * 32 }, () => random.normal());
   const labels = Float32Array.from({ length: batch }, () => random.int(10));
-  const feeds = { images, labels, rates: optimizer.rates(0, 0.1) };
-  const train = await median(
-    steps,
-    () => step.run(feeds),
-    () => step.resetTimes(),
+  const run = () => step.run({ images, labels, rates: optimizer.rates(0, 0.1) });
+  return { engine, model, variables, shape, store, step, images, labels, run };
+}
+
+/** Times training steps and inference of ResNet-50 on random 32×32 images in this process; medians. */
+export async function measure(workload: Workload, variant: Variant, profiled = false): Promise<Measurement> {
+  const { batch, steps } = workload;
+  const { engine, model, variables, shape, store, step, images, labels, run } = trainingStep(
+    workload,
+    variant,
   );
+  const train = await median(steps, run, () => step.resetTimes());
   const profile = profiled ? profileOf(step, steps) : undefined;
   const peakRssMiB = process.resourceUsage().maxRSS / 1024;
   const inference = store.compile(evaluationGraph(model, variables, shape), { keepsWeights: true });
