@@ -15,8 +15,10 @@ constexpr int64_t kFinished = 4 * kPixels;                // pixels of a block w
 
 INLINE bool few_pays(const Correlation& g) {
   const int64_t pixels = g.N * g.GH * g.GW;
-  return pixels >= kLeastFew && pixels <= kMostFew && segment(0, g.GH, g.step_h, g.origin_h, g.TH, g.SourceH).end == g.GH &&
-         segment(0, g.GW, g.step_w, g.origin_w, g.TW, g.SourceW).end == g.GW;
+  if (pixels < kLeastFew || pixels > kMostFew) return false;
+  const Segment h = segment(0, g.GH, g.step_h, g.origin_h, g.TH, g.SourceH);
+  const Segment w = segment(0, g.GW, g.step_w, g.origin_w, g.TW, g.SourceW);
+  return h.end == g.GH && w.end == g.GW && h.taps > 0 && w.taps > 0;
 }
 
 struct FewCut {

@@ -1,6 +1,6 @@
 import { rate } from "../report/numbers.ts";
 import { type Column, textTable } from "../report/text-table.ts";
-import { trainingStep, type Workload } from "./measure.ts";
+import { trainingStep, type Variant, type Workload } from "./measure.ts";
 
 /** What attention costs in training. */
 export interface CostWorkload extends Omit<Workload, "attention"> {
@@ -26,11 +26,12 @@ const middle = (values: readonly number[]) => [...values].sort((a, b) => a - b)[
  */
 export async function measureCost(
   { attention, steps, ...workload }: CostWorkload,
+  variant: Variant,
   tell: (step: number) => void = () => {},
 ): Promise<Cost[]> {
   const variants = attention.map((name) => {
-    const { run } = trainingStep({ ...workload, attention: name }, {});
-    return { name, run, times: [] as number[] };
+    const { run, store } = trainingStep({ ...workload, attention: name }, variant);
+    return { name, run, store, times: [] as number[] };
   });
   for (const { run } of variants) await run();
   for (let k = 0; k < steps; k++) {
@@ -42,6 +43,7 @@ export async function measureCost(
       times.push(performance.now() - start);
     }
   }
+  for (const { store } of variants) store.close();
   const [{ times: first }] = variants;
   return variants.map(({ name, times }) => ({
     attention: name,

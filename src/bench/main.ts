@@ -55,7 +55,10 @@ const program = new Command("npm run bench --")
   .option("--tensorflow-python <path>", "Python that has TensorFlow (default: that of --python)")
   .option("--tfjs <folder>", "folder whose node_modules has TensorFlow.js", ".")
   .option("--cam <images>", "heatmaps of so many images instead; --against torch: pytorch-grad-cam", count)
-  .option("--cost", "training steps of the --attention variants in turns in one process instead")
+  .option(
+    "--cost",
+    "training steps of the --attention variants in turns in one process instead; of the first --threads and --isa",
+  )
   .option("--profile", "where the time of a training step goes")
   .option("--json", "one JSON document")
   .addOption(new Option("--single <settings>", "measure in this process").hideHelp())
@@ -98,7 +101,7 @@ async function main(options: Options): Promise<void> {
     return;
   }
   if (options.cost) {
-    await benchCost(options, threads[0]);
+    await benchCost(options, threads[0], { isa: isa[0], passes: options.passes });
     return;
   }
   const variants = isa.flatMap((set) =>
@@ -123,14 +126,18 @@ async function main(options: Options): Promise<void> {
   if (options.json) console.log(JSON.stringify(documents.length === 1 ? documents[0] : documents, null, 2));
 }
 
-async function benchCost({ stem, attention, batch, steps, json }: Options, threads: number): Promise<void> {
+async function benchCost(
+  { stem, attention, batch, steps, json }: Options,
+  threads: number,
+  variant: Variant,
+): Promise<void> {
   const documents: object[] = [];
   for (const name of stem) {
     const workload = { stem: name, attention, batch: batch ?? batches[name], steps, threads };
-    const costs = await measureCost(workload, (step) =>
+    const costs = await measureCost(workload, variant, (step) =>
       process.stderr.write(`${name}: step ${step + 1} of ${steps}\n`),
     );
-    documents.push({ ...workload, costs });
+    documents.push({ ...workload, ...variant, costs });
     if (!json) console.log(`\n${costText(workload, costs)}`);
   }
   if (json) console.log(JSON.stringify(documents.length === 1 ? documents[0] : documents, null, 2));

@@ -48,11 +48,9 @@ export const regionOp = defineOp<RegionAttrs>({
   vjp: null,
   reference: evaluate,
   native: ({ inputs, attrs: { roots } }) => ({ kernel: "region", params: encodeRegion(inputs, roots) }),
-  // a block is read before it is written, as long as only one result is as large as the inputs
-  inPlace: ({ inputs, attrs: { roots } }: Node<RegionAttrs>) => {
-    const large = roots.filter(({ shape }) => sameShape(shape, regionShape(roots[0])));
-    return large.length === 1 && large[0] === roots[0] ? [...inputs.keys()] : [];
-  },
+  // a block is read before it is written, but not where another root would read it after that
+  inPlace: ({ inputs, attrs: { roots } }: Node<RegionAttrs>) =>
+    roots.length === 1 && sameShape(roots[0].shape, regionShape(roots[0])) ? [...inputs.keys()] : [],
   parts: ({ attrs: { roots } }) => topologicalOrder(roots).flatMap((x) => nodeOf(x)?.op.name ?? []),
 });
 

@@ -8,7 +8,10 @@ import { referenceEngine } from "../../src/engine/reference.ts";
 import { buildModel } from "../../src/models/build.ts";
 import { type ModelOptions, resolveModel } from "../../src/models/options.ts";
 import { Variables } from "../../src/nn/scope.ts";
+import { add, multiply, relu, sigmoid } from "../../src/ops/elementwise.ts";
 import { nodeOf } from "../../src/ops/op.ts";
+import { mean } from "../../src/ops/reduce.ts";
+import { input, type Tensor } from "../../src/tensor/tensor.ts";
 import { trainingGraph } from "../../src/train/graphs.ts";
 import { createOptimizer } from "../../src/train/optimizers.ts";
 import { normal, positive } from "../support/values.ts";
@@ -144,4 +147,22 @@ describe.each(jobs)("passes over %s", (title, make) => {
     const [before, after] = [await run(plain, graph), await run(optimized, graph)];
     expect(largestError(before, after)).toBeLessThan(title.startsWith("inference") ? 1e-5 : 2e-4);
   });
+});
+
+test("what is computed of a gate in one walk is read before a result takes its place", async ({ skip }) => {
+  const [plain, optimized] = [false, true].map((on) => createEngine({ passes: on }));
+  skip(plain.name !== "native", "the native engine was not built");
+  const shape = [4, 16, 1, 1];
+  const given = (name: string): Tensor => ({ ...input(name, shape), layout: "activation" });
+  const [x, y] = [sigmoid(given("x")), given("y")];
+  const graph = {
+    outputs: { a: relu(multiply(x, y)), m: mean(multiply(x, add(x, y)), "channel") },
+    effects: [],
+  };
+  const feeds = { x: normal(shape, "x"), y: normal(shape, "y") };
+  const [before, after] = await Promise.all(
+    [plain, optimized].map((engine) => engine.open([]).compile(graph).run(feeds)),
+  );
+  expect(opsOf(optimize(graph))).toContain("region_along");
+  expect(largestError(before, after)).toBeLessThan(1e-6);
 });

@@ -67,6 +67,7 @@ export const largeGeometries: readonly Convolution[] = [
   convolution([40, 300, 70], [1, 1], [1, 1], [1, 1], [0, 0]),
   convolution([30, 270, 48], [2, 3], [2, 3], [1, 1], [0, 0]),
   convolution([18, 5, 1040], [1, 1], [1, 1], [1, 1], [0, 0]),
+  convolution([20, 3, 5], [1, 1], [1, 1], [3, 3], [1, 1]),
   // small maps, an image a lane of the native engine's vectors
   convolution([37, 2, 1], [4, 3], [7, 7], [1, 1], [3, 3]),
   convolution([33, 1, 3], [8, 7], [3, 3], [1, 1], [1, 1]),

@@ -6,7 +6,7 @@ test("variants take steps in turns and are compared with the first", async ({ sk
   skip(createEngine({}).name !== "native", "the native engine was not built");
   const workload = { stem: "imagenet", attention: ["none", "se"], batch: 2, steps: 3, threads: 1 };
   const told: number[] = [];
-  const costs = await measureCost(workload, (step) => told.push(step));
+  const costs = await measureCost(workload, {}, (step) => told.push(step));
   expect(told).toEqual([0, 1, 2]);
   expect(costs.map(({ attention }) => attention)).toEqual(["none", "se"]);
   expect(costs[0]).toMatchObject({ pairs: 1, bests: 1 });
