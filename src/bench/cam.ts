@@ -16,6 +16,7 @@ import { Random } from "../random/random.ts";
 import { rate } from "../report/numbers.ts";
 import { type Column, textTable } from "../report/text-table.ts";
 import { sizeOf } from "../tensor/tensor.ts";
+import { middle } from "./turns.ts";
 
 /** Heatmaps of ResNet-50 on random 32×32 images. */
 export interface CamWorkload {
@@ -124,12 +125,10 @@ export async function measureCam(workload: CamWorkload, python: string | undefin
   store.close();
   explainer.close();
   const medians = (all: Iterable<readonly [string, number[]]>) =>
-    Object.fromEntries([...all].map(([name, values]) => [name, median(values)]));
+    Object.fromEntries([...all].map(([name, values]) => [name, middle(values)]));
   const { "forward and backward": forwardBackward, ...own } = medians(speeds);
   return { forwardBackward, methods: own, opponents: medians(Object.entries(opponents)), failures };
 }
-
-const median = (values: number[]) => values.sort((a, b) => a - b)[Math.floor(values.length / 2)];
 
 async function torchSpeed(python: string, { stem, attention, images, threads }: CamWorkload, mode: string) {
   const script = join(dirname(fileURLToPath(import.meta.url)), "../../bench/torch_cam.py");

@@ -1,6 +1,7 @@
 import { rate } from "../report/numbers.ts";
 import { type Column, textTable } from "../report/text-table.ts";
 import { trainingStep, type Variant, type Workload } from "./measure.ts";
+import { middle } from "./turns.ts";
 
 /** What attention costs in training. */
 export interface CostWorkload extends Omit<Workload, "attention"> {
@@ -17,8 +18,6 @@ export interface Cost {
   readonly pairs: number;
   readonly bests: number;
 }
-
-const middle = (values: readonly number[]) => [...values].sort((a, b) => a - b)[values.length >> 1];
 
 /**
  * Takes training steps of several variants in turns in one process, where they differ by less than two processes do.

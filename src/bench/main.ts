@@ -123,7 +123,11 @@ async function main(options: Options): Promise<void> {
       if (!options.json) console.log(`\n${textOf(row, ratios)}`);
     }
   }
-  if (options.json) console.log(JSON.stringify(documents.length === 1 ? documents[0] : documents, null, 2));
+  if (options.json) printJson(documents);
+}
+
+function printJson(documents: readonly object[]): void {
+  console.log(JSON.stringify(documents.length === 1 ? documents[0] : documents, null, 2));
 }
 
 async function benchCost(
@@ -140,7 +144,7 @@ async function benchCost(
     documents.push({ ...workload, ...variant, costs });
     if (!json) console.log(`\n${costText(workload, costs)}`);
   }
-  if (json) console.log(JSON.stringify(documents.length === 1 ? documents[0] : documents, null, 2));
+  if (json) printJson(documents);
 }
 
 async function benchCam(
@@ -157,7 +161,7 @@ async function benchCam(
       if (!json) console.log(`\n${camText(workload, speeds)}`);
     }
   }
-  if (json) console.log(JSON.stringify(documents.length === 1 ? documents[0] : documents, null, 2));
+  if (json) printJson(documents);
 }
 
 try {

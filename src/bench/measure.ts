@@ -8,6 +8,7 @@ import { UserError } from "../tensor/errors.ts";
 import { sizeOf } from "../tensor/tensor.ts";
 import { evaluationGraph, trainingGraph } from "../train/graphs.ts";
 import { createOptimizer } from "../train/optimizers.ts";
+import { middle } from "./turns.ts";
 
 /** What every program of a table computes. */
 export interface Workload {
@@ -110,7 +111,7 @@ async function median(
     await run();
     seconds.push((performance.now() - start) / 1000);
   }
-  return seconds.sort((a, b) => a - b)[Math.floor(times / 2)];
+  return middle(seconds);
 }
 
 function profileOf(step: NativeExecutable, steps: number): RecordTime[] {

@@ -56,4 +56,5 @@ function medians(measurements: readonly Measurement[]): Measurement {
   return Object.fromEntries(entries) as Measurement;
 }
 
-const middle = (values: number[]) => values.sort((a, b) => a - b)[Math.floor(values.length / 2)];
+export const middle = (values: readonly number[]) =>
+  [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
