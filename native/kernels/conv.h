@@ -29,9 +29,49 @@ INLINE void plan_way(const Way& way, const Shared& shared, bool sums, Plan& plan
 
 enum class Means { small, thin, winograd, few, direct };
 
-INLINE Means means_of(const ConvDims& d, bool few) {
+// Of the forward pass, or of the input gradient.
+INLINE Thin thin_of(const ConvDims& d, bool gradient) { return gradient ? thin_input_grad(d) : thin_forward(d); }
+
+// The input gradient of a convolution of stride 1 is one correlation.
+INLINE Correlation correlation_of(const ConvDims& d, bool gradient) {
+  if (!gradient) return forward_correlation(d);
+  return residue_correlation(d, 0, 0, residue(0, d.IH, d.KH, 1, d.PH), residue(0, d.IW, d.KW, 1, d.PW));
+}
+
+INLINE Means means_of(const ConvDims& d, bool gradient) {
   if (are_small(d)) return Means::small;
-  return thin_pays(d) ? Means::thin : winograd_pays(d) ? Means::winograd : few ? Means::few : Means::direct;
+  if (thin_pays(d)) return Means::thin;
+  if (winograd_pays(d)) return Means::winograd;
+  const bool single = !gradient || (d.SH == 1 && d.SW == 1);
+  return single && few_pays(correlation_of(d, gradient)) ? Means::few : Means::direct;
+}
+
+INLINE Way way_of(const ConvDims& d, Means means, bool gradient) {
+  switch (means) {
+    case Means::small: return small_way(thin_of(d, gradient));
+    case Means::thin: return thin_way(thin_of(d, gradient));
+    case Means::winograd: return winograd_way(same_maps(d), gradient ? d.OC : d.IC, gradient ? d.IC : d.OC);
+    case Means::few: return few_way(correlation_of(d, gradient));
+    default: return gradient ? direct_input_grad(d) : direct_forward(d);
+  }
+}
+
+// One piece of a convolution, or of its input gradient, from the first operand with the weights of the second.
+static void correlation_piece(const Call& call, int phase, int piece, const ConvDims& d, Means means, bool gradient,
+                              const Epilogue& e) {
+  const float *source = call.operands[0], *w = call.operands[1];
+  switch (means) {
+    case Means::small: return small_piece(call, phase, piece, thin_of(d, gradient), source, w, gradient, e);
+    case Means::thin: return thin_piece(call, phase, piece, thin_of(d, gradient), source, w, gradient, e);
+    case Means::winograd: {
+      const Weights weights{w, gradient ? d.OC : d.IC, gradient ? d.IC : d.OC, gradient};
+      return winograd_piece(call, phase, piece, same_maps(d), source, weights, e);
+    }
+    case Means::few: return few_piece(call, phase, piece, correlation_of(d, gradient), e);
+    case Means::direct:
+      if (gradient) direct_input_grad_piece(call, phase, piece, d, e);
+      else direct_forward_piece(call, phase, piece, d, e);
+  }
 }
 
 // Parameters of which prepared weights are made: all dimensions but N, which comes first.
@@ -52,18 +92,6 @@ INLINE ForwardParts forward_parts(const double* p) {
           (flags & forward::statistics) != 0};
 }
 
-INLINE Means forward_means(const ConvDims& d) { return means_of(d, few_pays(forward_correlation(d))); }
-
-INLINE Way forward_way(const ConvDims& d) {
-  switch (forward_means(d)) {
-    case Means::small: return small_way(thin_forward(d));
-    case Means::thin: return thin_way(thin_forward(d));
-    case Means::winograd: return winograd_way(same_maps(d), d.IC, d.OC);
-    case Means::few: return few_way(forward_correlation(d));
-    default: return direct_forward(d);
-  }
-}
-
 static bool conv2d_plan(const double* p, Plan& plan) {
   const ConvDims d = conv_dims(p);
   if (!conv_dims_fit(d)) return false;
@@ -75,27 +103,17 @@ static bool conv2d_plan(const double* p, Plan& plan) {
   if (parts.residual) plan.lengths[parts.y() - 1] = d.N * image_y(d);
   plan.lengths[parts.y()] = d.N * image_y(d);
   if (parts.statistics) plan.lengths[parts.y() + 1] = 2 * d.OC;
-  const Way way = forward_way(d);
+  const Way way = way_of(d, means_of(d, false), false);
   plan_way(way, shared_parts(way, d.OC, parts.statistics, false), parts.statistics, plan);
   if (!parts.statistics) plan.prepares = prepares(way);
   return true;
 }
 
-static void conv2d_piece(const Call& call, int phase, int piece, const ConvDims& d, const Epilogue& e) {
-  const float *x = call.operands[0], *w = call.operands[1];
-  switch (forward_means(d)) {
-    case Means::small: return small_piece(call, phase, piece, thin_forward(d), x, w, false, e);
-    case Means::thin: return thin_piece(call, phase, piece, thin_forward(d), x, w, false, e);
-    case Means::winograd: return winograd_piece(call, phase, piece, same_maps(d), x, {w, d.IC, d.OC, false}, e);
-    case Means::few: return few_piece(call, phase, piece, forward_correlation(d), e);
-    case Means::direct: return direct_forward_piece(call, phase, piece, d, e);
-  }
-}
-
 static void conv2d_run(const Call& call, int phase, int piece) {
   const ConvDims d = conv_dims(call.params);
   const ForwardParts parts = forward_parts(call.params);
-  const Way way = forward_way(d);
+  const Means means = means_of(d, false);
+  const Way way = way_of(d, means, false);
   double* totals = reinterpret_cast<double*>(call.shared + shared_parts(way, d.OC, parts.statistics, false).totals);
   if (phase == 2) return statistics_of(totals, way.blocks, d.OC, d.N * d.OH * d.OW, call.operands[parts.y() + 1]);
   Epilogue e{};
@@ -104,7 +122,7 @@ static void conv2d_run(const Call& call, int phase, int piece) {
   if (parts.affine) e.scale = call.operands[2], e.shift = e.scale + d.OC;
   if (parts.residual) e.residual = call.operands[parts.y() - 1];
   if (parts.statistics) e.totals = totals;
-  conv2d_piece(call, phase, piece, d, e);
+  correlation_piece(call, phase, piece, d, means, false, e);
   if (e.streams) fence_streams();
 }
 
@@ -129,25 +147,6 @@ INLINE InputGradParts input_grad_parts(const double* p) {
           (flags & input_grad::sums) != 0};
 }
 
-// Of a convolution of stride 1, whose input gradient is one correlation.
-INLINE Correlation input_grad_correlation(const ConvDims& d) {
-  return residue_correlation(d, 0, 0, residue(0, d.IH, d.KH, 1, d.PH), residue(0, d.IW, d.KW, 1, d.PW));
-}
-
-INLINE Means input_grad_means(const ConvDims& d) {
-  return means_of(d, d.SH == 1 && d.SW == 1 && few_pays(input_grad_correlation(d)));
-}
-
-INLINE Way input_grad_way(const ConvDims& d) {
-  switch (input_grad_means(d)) {
-    case Means::small: return small_way(thin_input_grad(d));
-    case Means::thin: return thin_way(thin_input_grad(d));
-    case Means::winograd: return winograd_way(same_maps(d), d.OC, d.IC);
-    case Means::few: return few_way(input_grad_correlation(d));
-    default: return direct_input_grad(d);
-  }
-}
-
 static bool conv2d_input_grad_plan(const double* p, Plan& plan) {
   const ConvDims d = conv_dims(p);
   if (!conv_dims_fit(d)) return false;
@@ -161,28 +160,18 @@ static bool conv2d_input_grad_plan(const double* p, Plan& plan) {
   if (parts.norm) plan.lengths[parts.at_gamma()] = plan.lengths[parts.at_gamma() + 1] = d.IC;
   plan.lengths[parts.dx()] = d.N * image_x(d);
   if (parts.sums) plan.lengths[parts.dx() + 1] = 2 * d.IC;
-  const Way way = input_grad_way(d);
+  const Way way = way_of(d, means_of(d, true), true);
   plan_way(way, shared_parts(way, d.IC, parts.sums, parts.norm), parts.sums, plan);
   if (parts.norm) plan.local += d.IC;
   if (!parts.sums && !parts.norm) plan.prepares = prepares(way);
   return true;
 }
 
-static void input_grad_piece(const Call& call, int phase, int piece, const ConvDims& d, const Epilogue& e) {
-  const float *dy = call.operands[0], *w = call.operands[1];
-  switch (input_grad_means(d)) {
-    case Means::small: return small_piece(call, phase, piece, thin_input_grad(d), dy, w, true, e);
-    case Means::thin: return thin_piece(call, phase, piece, thin_input_grad(d), dy, w, true, e);
-    case Means::winograd: return winograd_piece(call, phase, piece, same_maps(d), dy, {w, d.OC, d.IC, true}, e);
-    case Means::few: return few_piece(call, phase, piece, input_grad_correlation(d), e);
-    case Means::direct: return direct_input_grad_piece(call, phase, piece, d, e);
-  }
-}
-
 static void conv2d_input_grad_run(const Call& call, int phase, int piece) {
   const ConvDims d = conv_dims(call.params);
   const InputGradParts parts = input_grad_parts(call.params);
-  const Way way = input_grad_way(d);
+  const Means means = means_of(d, true);
+  const Way way = way_of(d, means, true);
   const Shared shared = shared_parts(way, d.IC, parts.sums, parts.norm);
   double* totals = reinterpret_cast<double*>(call.shared + shared.totals);
   const float* statistics = parts.x() ? call.operands[parts.at_x() + 1] : nullptr;
@@ -190,7 +179,7 @@ static void conv2d_input_grad_run(const Call& call, int phase, int piece) {
     return gradient_sums_of(totals, way.blocks, d.IC, statistics, call.params[14], call.operands[parts.dx() + 1]);
   }
   // in time for all pieces of the second phase; pieces of few pixels finish results in the first
-  const bool few = input_grad_means(d) == Means::few;
+  const bool few = means == Means::few;
   float* rates = few ? call.local + way.local : call.shared + shared.rates;
   if (parts.norm && (few || (phase == 0 && piece == 0))) {
     norm_rates(statistics, call.operands[parts.at_gamma()], static_cast<float>(call.params[14]), d.IC, rates);
@@ -203,7 +192,7 @@ static void conv2d_input_grad_run(const Call& call, int phase, int piece) {
   if (parts.x()) e.x = call.operands[parts.at_x()], e.mean = statistics;
   if (parts.norm) e.rate = rates, e.beta = call.operands[parts.at_gamma() + 1];
   if (parts.sums) e.totals = totals;
-  input_grad_piece(call, phase, piece, d, e);
+  correlation_piece(call, phase, piece, d, means, true, e);
   if (e.streams) fence_streams();
 }
 

@@ -75,6 +75,17 @@ INLINE void thin_tile(const Thin& g, const float* planes, const float* weights, 
   for (int k = 0; k < R * NV; ++k) store(results + k * L, sum[k]);
 }
 
+// Finishes results [n][width] of pixels side by side, whose first is `first`.
+INLINE void finish_pixels(const Epilogue& e, const float* results, int64_t width, int64_t first, int64_t n, int64_t c,
+                          int64_t channels) {
+  for (int64_t q = 0; q < n; q += kMostRows) {
+    int64_t to[kMostRows];
+    const int64_t m = min(kMostRows, n - q);
+    for (int64_t k = 0; k < m; ++k) to[k] = (first + q + k) * e.C;
+    e.finish(e, results + q * width, width, to, m, c, channels);
+  }
+}
+
 // Results of some rows of an image, R rows × NV vectors of them at a time.
 template <int R, int NV>
 INLINE void thin_rows(const Thin& g, int64_t image, const float* planes, const float* weights, Range rows, const Epilogue& e) {
@@ -85,12 +96,7 @@ INLINE void thin_rows(const Thin& g, int64_t image, const float* planes, const f
         float results[R * width];
         thin_tile<R, NV>(g, planes, weights, o, h, w, results);
         for (int r = 0; r < R; ++r)
-          for (int64_t q = 0, n = min(width, g.GW - w); q < n; q += kMostRows) {
-            int64_t to[kMostRows];
-            const int64_t m = min(kMostRows, n - q), first = ((image * g.GH + h + r) * g.GW + w + q) * g.Co;
-            for (int64_t k = 0; k < m; ++k) to[k] = first + k * g.Co;
-            e.finish(e, results + r * width + q, 1, to, m, o, 1);
-          }
+          finish_pixels(e, results + r * width, 1, (image * g.GH + h + r) * g.GW + w, min(width, g.GW - w), o, 1);
       }
 }
 

@@ -81,13 +81,7 @@ static void small_piece(const Call& call, int phase, int64_t block, const Thin& 
 
   const Epilogue own = of_block(e, block);
   clear_totals(own, 0, g.Co);
-  const int64_t pixels = images * g.GH * g.GW, first = n0 * g.GH * g.GW;
-  for (int64_t q = 0; q < pixels; q += kMostRows) {
-    int64_t to[kMostRows];
-    const int64_t m = min(kMostRows, pixels - q);
-    for (int64_t k = 0; k < m; ++k) to[k] = (first + q + k) * g.Co;
-    own.finish(own, results + q * g.Co, g.Co, to, m, 0, g.Co);
-  }
+  finish_pixels(own, results, g.Co, n0 * g.GH * g.GW, images * g.GH * g.GW, 0, g.Co);
 }
 
 // ---- weight gradient
