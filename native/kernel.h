@@ -6,6 +6,13 @@ namespace atento {
 
 constexpr int kMaxOperands = 24;
 constexpr int kMaxPhases = 4;
+constexpr int kMostSoon = 12;  // stretches of memory that one record fetches for later ones
+
+// Some floats one after the other.
+struct Stretch {
+  const float* at;
+  int64_t floats;
+};
 
 // How a kernel will go about one record, decided from its parameters alone: never from the number of threads,
 // so that results do not depend on it.
@@ -19,6 +26,9 @@ struct Plan {
   // Above 0: shared workspace holds nothing but weights, which the first phase prepares from operand 1. Equal
   // parameters [1, prepares) prepare them alike.
   int prepares = 0;
+  // The phase that multiplies, long enough to fetch meanwhile what later records need: its pieces see to `Call::soon`.
+  // Below 0: none.
+  int fetches = -1;
 };
 
 // One record at run time. Operands are the op's inputs, then its output, then what it computes along with it.
@@ -27,6 +37,8 @@ struct Call {
   const double* params;
   float* shared;
   float* local;
+  Stretch soon[kMostSoon];  // what this piece fetches into the caches for later records
+  int stretches;
 };
 
 constexpr int kAsPlanned = -1;

@@ -12,6 +12,8 @@ namespace atento {
 namespace {
 
 constexpr int64_t kAlign = 64;  // bytes of a cache line
+constexpr int64_t kCached = 4 * 1024 * 1024;  // floats: half of a large third-level cache
+constexpr int64_t kLeastFetched = 4 * 1024;   // floats
 
 int64_t bytes_of(int64_t floats) { return (floats * 4 + kAlign - 1) / kAlign * kAlign; }
 
@@ -95,12 +97,12 @@ std::string Program::load(std::shared_ptr<Arena> arena, const double* code, int6
           (offset < arena_->variables.size() && offset + floats > arena_->variables.size())) {
         return what + ": operand " + std::to_string(k) + " is out of bounds";
       }
-      record.offsets.push_back(offset);
+      record.spans.push_back({offset, floats});
     }
     const int prepares = record.plan.prepares;
-    if (keeps && prepares > 0 && record.offsets[1] < arena_->variables.size()) {
+    if (keeps && prepares > 0 && record.spans[1].offset < arena_->variables.size()) {
       std::vector<double> key(record.params.begin() + 1, record.params.begin() + prepares);
-      for (const int64_t part : {index, record.offsets[1], record.plan.shared}) key.push_back(static_cast<double>(part));
+      for (const int64_t part : {index, record.spans[1].offset, record.plan.shared}) key.push_back(static_cast<double>(part));
       record.kept = &arena_->kept[key];
     } else {
       shared_ = std::max(shared_, record.plan.shared);
@@ -109,7 +111,38 @@ std::string Program::load(std::shared_ptr<Arena> arena, const double* code, int6
     records_.push_back(std::move(record));
     at += need;
   }
+  plan_fetches();
   return "";
+}
+
+// A record that multiplies for long fetches what those up to the next such record need: their large operands, but for
+// what records shortly before have touched, which is in a cache already.
+void Program::plan_fetches() {
+  const auto overlap = [](const Span& a, const Span& b) {
+    return a.offset < b.offset + b.floats && b.offset < a.offset + a.floats;
+  };
+  for (size_t i = 0; i < records_.size(); ++i) {
+    Record& record = records_[i];
+    if (record.plan.fetches < 0) continue;
+    std::vector<Span> touched;
+    int64_t cached = 0, fetched = 0;
+    for (size_t k = i + 1; k-- > 0 && cached < kCached;)
+      for (const Span& span : records_[k].spans) touched.push_back(span), cached += span.floats;
+    for (size_t k = i + 1; k < records_.size() && records_[k].plan.fetches < 0; ++k)
+      for (const Span& span : records_[k].spans) {
+        const bool fits = record.soon.size() < kMostSoon && fetched + span.floats <= kCached;
+        const bool known = std::any_of(touched.begin(), touched.end(), [&](const Span& t) { return overlap(t, span); });
+        touched.push_back(span);
+        if (known || !fits || span.floats < kLeastFetched) continue;
+        record.soon.push_back(span);
+        fetched += span.floats;
+      }
+  }
+}
+
+float* Program::data(int64_t offset) const {
+  const int64_t variables = arena_->variables.size();
+  return offset < variables ? arena_->variables.data() + offset : arena_->scratch.data() + (offset - variables);
 }
 
 void Program::reserve() {
@@ -123,19 +156,17 @@ void Program::run() {
     Arena* arena;
     const Record* record;
     float* operands[kMaxOperands];
+    Stretch soon[kMostSoon];
     float* shared;
     int phase;
-  } context{arena_.get(), nullptr, {}, nullptr, 0};
+  } context{arena_.get(), nullptr, {}, {}, nullptr, 0};
   const int64_t changes = arena_->changes;
   arena_->pool.begin();
   double last = now();
   for (Record& record : records_) {
     context.record = &record;
-    const int64_t variables = arena_->variables.size();
-    for (size_t k = 0; k < record.offsets.size(); ++k) {
-      const int64_t offset = record.offsets[k];
-      context.operands[k] = offset < variables ? arena_->variables.data() + offset : arena_->scratch.data() + (offset - variables);
-    }
+    for (size_t k = 0; k < record.spans.size(); ++k) context.operands[k] = data(record.spans[k].offset);
+    for (size_t k = 0; k < record.soon.size(); ++k) context.soon[k] = {data(record.soon[k].offset), record.soon[k].floats};
     context.shared = (record.kept ? record.kept->block : arena_->shared).data();
     const bool prepared = record.kept && record.kept->changes == changes;
     for (int phase = prepared; phase < record.plan.phases; ++phase) {
@@ -144,7 +175,16 @@ void Program::run() {
           record.plan.pieces[phase],
           [](void* p, int piece, int thread) {
             const Context& c = *static_cast<Context*>(p);
-            const Call call{c.operands, c.record->params.data(), c.shared, c.arena->local[thread].data()};
+            const Plan& plan = c.record->plan;
+            Call call{c.operands, c.record->params.data(), c.shared, c.arena->local[thread].data(), {}, 0};
+            if (c.phase == plan.fetches) {
+              for (size_t k = 0; k < c.record->soon.size(); ++k) {
+                const Stretch& all = c.soon[k];
+                const int64_t begin = all.floats * piece / plan.pieces[c.phase];
+                const int64_t end = all.floats * (piece + 1) / plan.pieces[c.phase];
+                call.soon[call.stretches++] = {all.at + begin, end - begin};
+              }
+            }
             c.record->kernel->run(call, c.phase, piece);
           },
           &context);

@@ -53,12 +53,18 @@ class Arena {
   Pool pool;
 };
 
+// Some floats of variables and scratch.
+struct Span {
+  int64_t offset, floats;
+};
+
 struct Record {
   const Kernel* kernel;
   Plan plan;
-  std::vector<int64_t> offsets;
+  std::vector<Span> spans;  // of the operands
   std::vector<double> params;
   Kept* kept = nullptr;  // its weights, if they are kept
+  std::vector<Span> soon;  // what it fetches for later records
   double seconds = 0;  // spent since the last reset
 };
 
@@ -78,6 +84,9 @@ class Program {
   Arena& arena() const { return *arena_; }
 
  private:
+  void plan_fetches();
+  float* data(int64_t offset) const;
+
   std::shared_ptr<Arena> arena_;
   std::vector<Record> records_;
   int64_t scratch_ = 0, shared_ = 0, local_ = 0;

@@ -25,6 +25,7 @@ INLINE void plan_way(const Way& way, const Shared& shared, bool sums, Plan& plan
   plan.phases = sums ? 3 : way.second > 0 ? 2 : 1;
   plan.pieces[0] = static_cast<int>(way.first);
   plan.pieces[1] = static_cast<int>(way.second);
+  plan.fetches = way.multiplies;
 }
 
 enum class Means { small, thin, winograd, few, direct };

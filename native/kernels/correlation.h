@@ -76,6 +76,7 @@ struct Way {
   int64_t shared, local, blocks;
   int64_t first, second;  // pieces of the two phases: most prepare weights first
   bool prepares;          // the first does nothing else, and that in the same way for any number of images
+  int multiplies = -1;    // the phase that does, and fetches meanwhile what later records need
 };
 
 // How a correlation is cut: into blocks of whole images, or of rows of one image.

@@ -19,9 +19,9 @@ INLINE void pack_panel(const Correlation& g, int64_t c, float* panels) {
 constexpr int64_t kSmallWeights = 64 * 1024;    // floats that stay in the second-level cache beside a block
 
 // All results of one block for one group of output channels, with packed weights.
-static void correlate(const Correlation& g, const Blocks& b, int64_t piece, const float* panels, float* workspace) {
+static void correlate(const Call& call, const Correlation& g, const Blocks& b, int64_t piece, const float* panels) {
   const Range group = share(panels_of(g), static_cast<int>(b.groups), static_cast<int>(piece % b.groups));
-  const Pixels pixels = pixels_of(g, b, piece / b.groups, workspace);
+  const Pixels pixels = pixels_of(g, b, piece / b.groups, call.local);
   const int64_t depth = g.TH * g.TW * g.C, first = group.begin * kPanel, end = min(g.Co, group.end * kPanel);
   float results[kPixels * kPanel];
   clear_totals(g.epilogue, first, end);
@@ -31,6 +31,7 @@ static void correlate(const Correlation& g, const Blocks& b, int64_t piece, cons
     int64_t pixel, count, c, width;
   } job{};
   const float* addresses[kMostAhead];
+  Soon soon(call, ceil_div(pixels.end[-1].end, kPixels) * (group.end - group.begin));
   // A tile is computed when the one after it is known.
   const auto compute = [&](int64_t ahead) {
     if (job.count == 0) return;
@@ -45,6 +46,7 @@ static void correlate(const Correlation& g, const Blocks& b, int64_t piece, cons
       for (int64_t i = pixel; i < pixel + count; ++i)
         for (int64_t k = 0; k < g.C && ahead < kMostAhead; k += kAhead) addresses[ahead++] = g.source + pixels.from[i] + k;
     }
+    ahead = soon.addresses(addresses, ahead);
     compute(ahead);
     const int64_t width = panel_width(g.Co, c, kPanel);
     const float* weight = panels + depth * c + (run.first_h * g.TW + run.first_w) * g.C * width;
@@ -75,7 +77,7 @@ INLINE Correlation forward_correlation(const ConvDims& d) {
 INLINE Way direct_forward(const ConvDims& d) {
   const Correlation g = forward_correlation(d);
   const Blocks b = cut(g);
-  return {panels_size(g), pixels_workspace(g, b), b.count, panels_of(g), b.pieces(), true};
+  return {panels_size(g), pixels_workspace(g, b), b.count, panels_of(g), b.pieces(), true, 1};
 }
 
 // The totals of `e` are those of the first block.
@@ -86,7 +88,7 @@ INLINE void direct_forward_piece(const Call& call, int phase, int64_t piece, con
   if (phase == 0) return pack_panel(g, piece * kPanel, call.shared);
   const Blocks b = cut(g);
   g.epilogue = of_block(e, piece / b.groups);
-  correlate(g, b, piece, call.shared, call.local);
+  correlate(call, g, b, piece, call.shared);
 }
 
 }  // namespace ATENTO_ISA

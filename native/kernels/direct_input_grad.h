@@ -60,7 +60,7 @@ INLINE Way direct_input_grad(const ConvDims& d) {
     local = max(local, pixels_workspace(g, b));
   });
   const int64_t clears = leaves_gaps(d) ? d.N : 0;
-  return {all.panels, local, all.blocks, ceil_div(d.IC, kPanel) + clears, all.pieces, clears == 0};
+  return {all.panels, local, all.blocks, ceil_div(d.IC, kPanel) + clears, all.pieces, clears == 0, 1};
 }
 
 // Packs weights, or clears an image whose gaps nothing else would write; then the work.
@@ -74,7 +74,7 @@ INLINE void direct_input_grad_piece(const Call& call, int phase, int64_t piece, 
     const int64_t own = piece - before.pieces;
     if (own < 0 || own >= b.pieces()) return;
     g.epilogue = shifted(of_block(e, before.blocks + own / b.groups), first);
-    correlate(g, b, own, call.shared + before.panels, call.local);
+    correlate(call, g, b, own, call.shared + before.panels);
   });
 }
 

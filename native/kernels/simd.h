@@ -100,6 +100,10 @@ INLINE int64_t panel_width(int64_t channels, int64_t c, int64_t panel) { return 
 INLINE void copy(float* __restrict to, const float* __restrict from, int64_t n) { __builtin_memcpy(to, from, 4 * n); }
 INLINE void clear(float* to, int64_t n) { __builtin_memset(to, 0, 4 * n); }
 
+// Piece `piece` of `pieces` equal shares of [0, n).
+struct Range { int64_t begin, end; };
+INLINE Range share(int64_t n, int pieces, int piece) { return {n * piece / pieces, n * (piece + 1) / pieces}; }
+
 constexpr int64_t kLine = 16;  // floats of a cache line
 
 // Memory that is fetched a few lines at a time between products: `rows` of `length` floats, `pitch` apart.
@@ -122,10 +126,17 @@ INLINE int64_t advance(Lines& s, int64_t lines) {
 
 // What later steps read and write, fetched in equal parts before the steps that come first.
 struct Later {
-  Lines lines[kMaxOperands];
+  Lines lines[kMaxOperands + kMostSoon];
   int64_t count = 0, each = 0, at = 0;  // lines of one part; what is fetched now
 
   void add(const Lines& more) { lines[count++] = more; }
+  // A part of what later records need.
+  void add(const Call& call, int parts, int part) {
+    for (int i = 0; i < call.stretches; ++i) {
+      const Range own = share(call.soon[i].floats, parts, part);
+      add({call.soon[i].at + own.begin, 1, own.end - own.begin, 0, 0, 0});
+    }
+  }
   void divide(int64_t steps) {
     int64_t total = 0;
     for (int64_t i = 0; i < count; ++i) total += lines[i].count();
@@ -135,10 +146,6 @@ struct Later {
     for (int64_t left = each; at < count && (left = advance(lines[at], left)) > 0;) ++at;
   }
 };
-
-// Piece `piece` of `pieces` equal shares of [0, n).
-struct Range { int64_t begin, end; };
-INLINE Range share(int64_t n, int pieces, int piece) { return {n * piece / pieces, n * (piece + 1) / pieces}; }
 
 }  // namespace ATENTO_ISA
 }  // namespace atento

@@ -26,6 +26,27 @@ constexpr int64_t kAhead = kPanel;  // floats
 constexpr int64_t kProducts = 8;    // of a row of taps between two fetches
 constexpr int64_t kMostAhead = 128;  // addresses
 
+// What later records need, a part with each tile.
+struct Soon {
+  const Stretch *next, *end;
+  int64_t at = 0, each = 0;  // floats; addresses of a tile
+
+  Soon(const Call& call, int64_t tiles) : next(call.soon), end(call.soon + call.stretches) {
+    int64_t total = 0;
+    for (const Stretch* s = next; s < end; ++s) total += ceil_div(s->floats, kAhead);
+    each = ceil_div(total, tiles);
+  }
+  // Adds a tile's part to so many addresses; returns how many there are then.
+  int64_t addresses(const float** to, int64_t count) {
+    for (const int64_t stop = min(kMostAhead, count + each); count < stop && next < end;) {
+      to[count++] = next->at + at;
+      at += kAhead;
+      if (at >= next->floats) at = 0, ++next;
+    }
+    return count;
+  }
+};
+
 INLINE void fetch(const float* address) {
 #pragma GCC unroll 4
   for (int64_t v = 0; v < kAhead; v += 16) __builtin_prefetch(address + v, 0, 2);

@@ -321,8 +321,8 @@ INLINE WinogradCut winograd_cut(const Tiling& g, int64_t C, int64_t Co) {
 INLINE Way winograd_way(const Tiling& g, int64_t C, int64_t Co) {
   const WinogradCut cut = winograd_cut(g, C, Co);
   const int64_t u = cut.panels * cut.u_panel, v = kPoints * cut.v_point, m = kPoints * cut.m_point;
-  if (cut.share_weights) return {u, m + v, cut.blocks, cut.panels, cut.blocks, true};
-  return {v, m + cut.u_panel, cut.blocks, ceil_div(g.tiles(), kSharedTiles), cut.blocks * cut.panels, false};
+  if (cut.share_weights) return {u, m + v, cut.blocks, cut.panels, cut.blocks, true, 1};
+  return {v, m + cut.u_panel, cut.blocks, ceil_div(g.tiles(), kSharedTiles), cut.blocks * cut.panels, false, 1};
 }
 
 // One piece of a phase; the totals of `e` are those of the first block of tiles.
@@ -355,6 +355,7 @@ static void winograd_piece(const Call& call, int phase, int piece, const Tiling&
     for (const float* tensor : {e.streams ? nullptr : static_cast<const float*>(e.target), e.residual, e.mask, e.x})
       if (tensor) later.add(lines_of(g, tensor, Co, tiles, c, min(width, Co - c)));
     if (j + 1 == panels.end) later.add(lines_of(g, x, C, after, 0, C));
+    later.add(call, static_cast<int>(panels.end - panels.begin), static_cast<int>(j - panels.begin));
     later.divide(kPoints * ceil_div(count, MR) * ceil_div(C, cut.depth));
     for (int64_t k = 0; k < C; k += cut.depth) {
       const int64_t depth = min(cut.depth, C - k);
