@@ -17,6 +17,17 @@ INLINE bool rows_fit(const Rows& r) { return r.count > 0 && r.C > 0; }
 
 constexpr int64_t kFewRows = 16;  // summed in float
 
+// Calls f(element, channel) for all elements of some rows; those of a single channel make vectors of their own.
+template <class F>
+INLINE void for_row_elements(Range rows, int64_t C, F f) {
+  if (C == 1) {
+    for (int64_t i = rows.begin; i < rows.end; ++i) f(i, 0);
+    return;
+  }
+  for (int64_t i = rows.begin; i < rows.end; ++i)
+    for (int64_t c = 0; c < C; ++c) f(i * C + c, c);
+}
+
 // Adds `f(row, channel)` over the rows of a range to `sums` [C]; `few` [C] is workspace.
 template <class F>
 INLINE void add_rows(Range rows, int64_t C, double* __restrict sums, float* __restrict few, F f) {
@@ -88,16 +99,12 @@ static void batch_statistics_run(const Call& call, int phase, int piece) {
 
 // y = rate·(x − mean) + beta for one chunk; rate in `local`.
 INLINE void normalize_chunk(const Call& call, const Rows& r, int piece, const float* mean, const float* variance,
-                            const float* gamma, const float* beta, float* y_all) {
+                            const float* gamma, const float* beta, float* y) {
   const float eps = static_cast<float>(call.params[2]);
   float* __restrict rate = call.local;
   for (int64_t c = 0; c < r.C; ++c) rate[c] = gamma[c] / __builtin_sqrtf(variance[c] + eps);
-  const Range range = r.piece(piece);
-  for (int64_t i = range.begin; i < range.end; ++i) {
-    const float* x = call.operands[0] + i * r.C;
-    float* y = y_all + i * r.C;
-    for (int64_t c = 0; c < r.C; ++c) y[c] = (x[c] - mean[c]) * rate[c] + beta[c];
-  }
+  const float* x = call.operands[0];
+  for_row_elements(r.piece(piece), r.C, [=](int64_t i, int64_t c) { y[i] = (x[i] - mean[c]) * rate[c] + beta[c]; });
 }
 
 // x, statistics [2,C], gamma, beta → y
@@ -164,6 +171,20 @@ static bool batch_norm_grad_sums_plan(const double* p, Plan& plan) {
   return true;
 }
 
+// Σdy and Σdy·(x − mean) of one channel, in lanes that go to doubles after a few vectors.
+INLINE void single_channel_sums(const float* dy, const float* x, float mean, Range rows, double* sums) {
+  int64_t i = rows.begin;
+  while (i + L <= rows.end) {
+    V few{}, products{};
+    for (const int64_t end = min(rows.end, i + kFewRows * L); i + L <= end; i += L) {
+      few += load(dy + i);
+      products += load(dy + i) * (load(x + i) - mean);
+    }
+    for (int lane = 0; lane < L; ++lane) sums[0] += few[lane], sums[1] += products[lane];
+  }
+  for (; i < rows.end; ++i) sums[0] += dy[i], sums[1] += dy[i] * (x[i] - mean);
+}
+
 static void batch_norm_grad_sums_run(const Call& call, int phase, int piece) {
   const Rows r = rows_of(call.params);
   const int64_t C = r.C;
@@ -174,6 +195,7 @@ static void batch_norm_grad_sums_run(const Call& call, int phase, int piece) {
     float* __restrict products = few + C;
     for (int64_t c = 0; c < 2 * C; ++c) sums[c] = 0;
     const Range range = r.piece(piece);
+    if (C == 1) return single_channel_sums(dy, x, mean[0], range, sums);
     for (int64_t i = range.begin; i < range.end; i += kFewRows) {
       clear(few, 2 * C);
       for (int64_t row = i; row < min(range.end, i + kFewRows); ++row)
@@ -224,13 +246,9 @@ static void batch_norm_input_grad_run(const Call& call, int, int piece) {
     b[c] = -a[c] * rate * sums[C + c] / M;
     k[c] = -a[c] * sums[c] / M;
   }
-  const Range range = r.piece(piece);
-  for (int64_t i = range.begin; i < range.end; ++i) {
-    const float* dy = call.operands[0] + i * C;
-    const float* x = call.operands[1] + i * C;
-    float* dx = call.operands[5] + i * C;
-    for (int64_t c = 0; c < C; ++c) dx[c] = a[c] * dy[c] + (b[c] * (x[c] - mean[c]) + k[c]);
-  }
+  const float *dy = call.operands[0], *x = call.operands[1];
+  float* dx = call.operands[5];
+  for_row_elements(r.piece(piece), C, [=](int64_t i, int64_t c) { dx[i] = a[c] * dy[i] + (b[c] * (x[i] - mean[c]) + k[c]); });
 }
 
 // running mean, running variance, statistics; params: C, momentum, M/(M − 1)

@@ -23,6 +23,8 @@ const shapes: readonly Shape[] = [
 const large: Shape = [3, 67, 23, 19];
 /** Many values in few channels: long sums. */
 const long: Shape = [8, 8, 32, 32];
+/** Many values of one channel. */
+const single: Shape = [2, 1, 40, 33];
 const attrs = { eps: 1e-5 };
 const keras = { eps: 1e-3 };
 
@@ -91,14 +93,18 @@ export const batchNorms = [
     op: batchNormGradSumsOp,
     parts: rows,
     tolerance: exact,
-    cases: over((shape, isLarge) =>
-      opCase(
-        [operand(shape), operand(shape), operand(perChannel(shape).rows, statistics)],
-        attrs,
-        [],
-        isLarge,
+    cases: [
+      ...over((shape, isLarge) =>
+        opCase(
+          [operand(shape), operand(shape), operand(perChannel(shape).rows, statistics)],
+          attrs,
+          [],
+          isLarge,
+        ),
       ),
-    ),
+      // of one sign: nothing but the sum itself tells how exact it should be
+      opCase([operand(single, positive), operand(single, offset(30, 1)), operand([2, 1], statistics)], attrs),
+    ],
     refusals: [
       { shapes: [[2, 3, 4, 4], x, twoRows], attrs, says: ["dy expects [2,3,4,5], has [2,3,4,4]"] },
       { shapes: [x, x, [2, 4]], attrs, says: ["statistics expects [2,3], has [2,4]"] },
