@@ -171,13 +171,14 @@ static void divide_run(const Call& call, int, int piece) {
   binary_run(call, piece, [](float a, float b) { return a / b; });
 }
 
-INLINE bool ties(float x, float y) { return x == y || (x != x && y != y); }
+// Neither is less: a NaN ties with everything, since where a maximum is one so is all that follows.
+INLINE bool ties(float x, float y) { return !(x < y || x > y); }
 
 static void equal_run(const Call& call, int, int piece) {
   binary_run(call, piece, [](float a, float b) { return ties(a, b) ? 1.0f : 0.0f; });
 }
 
-// x, y, value → value where x = y, else 0; y and value are broadcast to x
+// x, y, value → value where x ties with y, else 0; y and value are broadcast to x
 static bool select_equal_plan(const double* p, Plan& plan) {
   const Broadcast b = broadcast<2>(p);
   if (!broadcast_fits(b, 2)) return false;
@@ -345,9 +346,15 @@ static bool slice_channels_plan(const double* p, Plan& plan) {
 }
 
 static void slice_channels_run(const Call& call, int, int) {
-  const int64_t rows = at(call.params, 0), C = at(call.params, 1), start = at(call.params, 2), n = at(call.params, 3);
+  const int64_t rows = at(call.params, 0), C = at(call.params, 1), n = at(call.params, 3);
+  const float* x = call.operands[0] + at(call.params, 2);
+  float* y = call.operands[1];
+  if (n == 1) {
+    for (int64_t r = 0; r < rows; ++r) y[r] = x[r * C];
+    return;
+  }
   for (int64_t r = 0; r < rows; ++r)
-    for (int64_t i = 0; i < n; ++i) call.operands[1][r * n + i] = call.operands[0][r * C + start + i];
+    for (int64_t i = 0; i < n; ++i) y[r * n + i] = x[r * C + i];
 }
 
 // parameter, gradient, velocity, rate [1]; params: size, momentum, nesterov, weight decay

@@ -91,9 +91,10 @@ static void region_run(const Call& call, int phase, int piece) {
     }
     return;
   }
-  RegionPiece at{r, call, piece / r.splits() * r.images(), share(r.P(), r.splits(), piece % r.splits()), piece, call.local};
-  const int64_t C = r.C(), block = r.block_pixels();
   const BlockRun run = CommonForms::find(r);
+  const bool whole = run != run_block && r.P() == kFormRows && r.splits() == 1;
+  RegionPiece at{r, call, piece / r.splits() * r.images(), share(r.P(), r.splits(), piece % r.splits()), piece, call.local, whole};
+  const int64_t C = r.C(), block = r.block_pixels();
   const int64_t step = run == run_block ? block : kRowsInFloat;
   Instruction instructions[kMaxInstructions];
   for (int i = 0; i < r.instructions(); ++i) instructions[i] = r.instruction(i);
@@ -107,6 +108,7 @@ static void region_run(const Call& call, int phase, int piece) {
   };
   each([&](const Instruction& n, float* own, float* shared) {
     begin_instruction(at, n, own);
+    begin_image(n, C, own);
     if (n.op == Opcode::grad_sums) {
       double* totals = reinterpret_cast<double*>(shared) + piece * 2 * C;
       for (int64_t c = 0; c < 2 * C; ++c) totals[c] = 0;
@@ -114,7 +116,6 @@ static void region_run(const Call& call, int phase, int piece) {
   });
   const int64_t end = min(r.N(), at.image + r.images()), pixels = at.pixels.end - at.pixels.begin;
   for (; at.image < end; ++at.image) {
-    each([&](const Instruction& n, float* own, float*) { begin_image(n, C, own); });
     const int64_t left = (end - at.image) * pixels;  // to the end of the piece: images lie one behind the other
     for (int64_t done = 0; done < pixels; done += step) {
       const int64_t pixel = at.pixels.begin + done, rows = min(step, pixels - done);
@@ -123,7 +124,10 @@ static void region_run(const Call& call, int phase, int piece) {
         if (n.op == Opcode::grad_sums) flush_sums(C, own, reinterpret_cast<double*>(shared) + piece * 2 * C);
       });
     }
-    each([&](const Instruction& n, float* own, float* shared) { end_image(at, n, own, shared); });
+    if (!whole) each([&](const Instruction& n, float* own, float* shared) {
+      end_image(at, n, own, shared);
+      begin_image(n, C, own);
+    });
   }
 }
 

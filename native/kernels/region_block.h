@@ -70,13 +70,10 @@ INLINE void ternary_block(int64_t rows, int64_t C, float* to, const float* a, Bl
   });
 }
 
-// NaN meets NaN when the maximum is one: then it is the same NaN.
-INLINE V select_equal(V x, V y, V value) {
-  return ((x == y) | ((VI)x == (VI)y)) ? value : V{};
-}
-INLINE float select_equal(float x, float y, float value) { return ties(x, y) ? value : 0.0f; }
+INLINE V select_tied(V x, V y, V tied, V other) { return ((x < y) | (x > y)) ? other : tied; }
+INLINE float select_tied(float x, float y, float tied, float other) { return ties(x, y) ? tied : other; }
 
-// to = (c where a = b, else 0) + d
+// to = (c where a ties with b, else 0) + d
 static void select_equal_add(int64_t rows, int64_t C, float* to, const float* a, BlockValue b, BlockValue c, BlockValue d) {
   by_walk(d.walk, [&](auto walk) {
     constexpr Walk W = decltype(walk)::value;
@@ -84,8 +81,8 @@ static void select_equal_add(int64_t rows, int64_t C, float* to, const float* a,
       constexpr Walk B = decltype(inner)::value;
       for_elements(rows, C, [=](int64_t r, int64_t k, auto t) {
         using T = decltype(t);
-        const T value = select_equal(get(a + r * C + k, t), value_at<B, T>(b.p, r, C, k), value_at<B, T>(c.p, r, C, k));
-        put(to + r * C + k, value + value_at<W, T>(d.p, r, C, k));
+        const T other = value_at<W, T>(d.p, r, C, k), tied = value_at<B, T>(c.p, r, C, k) + other;
+        put(to + r * C + k, select_tied(get(a + r * C + k, t), value_at<B, T>(b.p, r, C, k), tied, other));
       });
     });
   });
@@ -99,6 +96,7 @@ struct RegionPiece {
   Range pixels;
   int piece;
   float* workspace;  // temporaries, then coefficients
+  bool whole;        // images are walked over in one step, whose sums are results at once
 
   float* operand(int k, int64_t pixel) const {
     float* p = call.operands[k];
@@ -178,11 +176,11 @@ static void run_instruction(const RegionPiece& at, const Instruction& n, int64_t
       return binary_block(rows, C, to, a, at.value(n.b, pixel), [](auto x, auto y) { return y <= decltype(y){} ? decltype(x){} : x; });
     case Opcode::equal:
       return binary_block(rows, C, to, a, at.value(n.b, pixel), [](auto x, auto y) {
-        return select_equal(x, y, decltype(x){} + 1.0f);
+        return select_tied(x, y, decltype(x){} + 1.0f, decltype(x){});
       });
     case Opcode::select_equal: {
       const BlockValue b = at.value(n.b, pixel), c = at.value(n.c, pixel);
-      if (n.d == kNone) return ternary_block(rows, C, to, a, b, c, [](auto x, auto y, auto z) { return select_equal(x, y, z); });
+      if (n.d == kNone) return ternary_block(rows, C, to, a, b, c, [](auto x, auto y, auto z) { return select_tied(x, y, z, decltype(x){}); });
       return select_equal_add(rows, C, to, a, b, c, at.value(n.d, pixel));
     }
     case Opcode::copy: {

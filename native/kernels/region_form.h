@@ -82,17 +82,23 @@ INLINE void run_step(FormValues<Form, T, rows>& v, int row, T& total, float fact
     else if constexpr (n.op == Opcode::sigmoid_grad) y = a * b * (1.0f - b);
     else if constexpr (n.op == Opcode::scale) y = factor * a;
     else if constexpr (n.op == Opcode::mask) y = b <= zero ? zero : a;
-    else if constexpr (n.op == Opcode::equal) y = select_equal(a, b, zero + 1.0f);
-    else if constexpr (n.op == Opcode::select_equal) y = n.d == kNone ? select_equal(a, b, c) : select_equal(a, b, c) + d;
+    else if constexpr (n.op == Opcode::equal) y = select_tied(a, b, zero + 1.0f, zero);
+    else if constexpr (n.op == Opcode::select_equal) y = n.d == kNone ? select_tied(a, b, c, zero) : select_tied(a, b, c + d, d);
     else static_assert(n.op == Opcode::copy, "an instruction without a meaning here");
     value_of<n.to>(v, row) = n.relu ? relu_of(y) : y;
   }
 }
 
+// Where the sums of an image go, and what they are multiplied by.
+struct FormSum {
+  float* to;
+  float factor;
+};
+
 // The channels from c on of some rows of pixels.
 template <class Form, int rows, class T>
-INLINE void run_channels(const Instruction* instructions, float* const* first, float* own, int64_t C, int64_t c,
-                         T (*totals)[FormCode<Form>::instructions]) {
+INLINE void run_channels(const Instruction* instructions, float* const* first, const float* own, const FormSum* sums, int64_t C,
+                         int64_t c, T (*totals)[FormCode<Form>::instructions]) {
   using Code = FormCode<Form>;
   FormValues<Form, T, rows> v;
 #pragma GCC unroll 8
@@ -122,13 +128,14 @@ INLINE void run_channels(const Instruction* instructions, float* const* first, f
     constexpr Opcode op = Code::region.instruction(i).op;
     constexpr int begin = Code::own_before(i);
     if constexpr (reduces_pixels(op) || op == Opcode::grad_sums)
-      for (int k = begin; k < begin + coefficients(op); ++k) put(own + k * C + c, v.own[k]);
+      for (int k = begin; k < begin + coefficients(op); ++k)
+        put(sums[k].to + c, op == Opcode::sum_pixels ? sums[k].factor * v.own[k] : v.own[k]);
   });
 }
 
 // Runs all instructions on some rows at once, and goes on to those behind them.
 template <class Form, int rows>
-INLINE void run_rows(const Instruction* instructions, float** first, float* own, int64_t C) {
+INLINE void run_rows(const Instruction* instructions, float** first, const float* own, const FormSum* sums, int64_t C) {
   using Code = FormCode<Form>;
   V totals[rows][Code::instructions];
   float rest[rows][Code::instructions];
@@ -140,8 +147,8 @@ INLINE void run_rows(const Instruction* instructions, float** first, float* own,
     }
   });
   int64_t c = 0;
-  for (; c + L <= C; c += L) run_channels<Form, rows>(instructions, first, own, C, c, totals);
-  for (; c < C; ++c) run_channels<Form, rows>(instructions, first, own, C, c, rest);
+  for (; c + L <= C; c += L) run_channels<Form, rows>(instructions, first, own, sums, C, c, totals);
+  for (; c < C; ++c) run_channels<Form, rows>(instructions, first, own, sums, C, c, rest);
   for_indices(typename Code::Instructions{}, [&](auto i) {
     constexpr Instruction n = Code::region.instruction(i);
     for (int r = 0; r < rows; ++r) {
@@ -161,9 +168,13 @@ template <class Form>
 static void run_form(const RegionPiece& at, const Instruction* instructions, int64_t pixel, int64_t rows, int64_t, float* own) {
   float* first[FormCode<Form>::operands];
   for (int k = 0; k < FormCode<Form>::operands; ++k) first[k] = at.operand(k, pixel);
+  FormSum sums[FormCode<Form>::own + 1];
+  for (int k = 0; k < FormCode<Form>::own; ++k) sums[k] = {own + k * at.r.C(), 1};
+  for (int i = 0; i < FormCode<Form>::instructions && at.whole; ++i)
+    if (reduces_pixels(instructions[i].op)) sums[FormCode<Form>::own_before(i)] = {first[instructions[i].to], instructions[i].value};
   int64_t r = 0;
-  for (; r + kFormRows <= rows; r += kFormRows) run_rows<Form, kFormRows>(instructions, first, own, at.r.C());
-  for (; r < rows; ++r) run_rows<Form, 1>(instructions, first, own, at.r.C());
+  for (; r + kFormRows <= rows; r += kFormRows) run_rows<Form, kFormRows>(instructions, first, own, sums, at.r.C());
+  for (; r < rows; ++r) run_rows<Form, 1>(instructions, first, own, sums, at.r.C());
 }
 
 using BlockRun = void (*)(const RegionPiece&, const Instruction*, int64_t pixel, int64_t rows, int64_t after, float* own);

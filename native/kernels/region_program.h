@@ -14,8 +14,8 @@ enum class Opcode {
   multiply_add,  // a·b + c
   add,           // a + b
   mask,          // a where not b ≤ 0
-  equal,         // 1 where a = b (or both are NaN), else 0
-  select_equal,  // (c where a = b, else 0) + d
+  equal,         // 1 where a ties with b (see `ties`), else 0
+  select_equal,  // (c where a ties with b, else 0) + d
   copy,          // a
   scale,         // a times a factor
   divide,        // a / b

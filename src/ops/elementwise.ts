@@ -94,12 +94,13 @@ export const divideOp = binary(
   ],
 );
 
-const ties = (a: number, b: number) => a === b || (Number.isNaN(a) && Number.isNaN(b));
+/** Neither is less: a NaN ties with everything, since where a maximum is one so is all that follows. */
+const ties = (a: number, b: number) => !(a < b || a > b);
 
-/** 1 where a = b or both are NaN, else 0, with NumPy's broadcasting. */
+/** 1 where a ties with b, else 0, with NumPy's broadcasting. */
 export const equalOp = binary("equal", (a, b) => Number(ties(a, b)), null);
 
-/** The value where x = y or both are NaN, else 0. y and value are broadcast to x. */
+/** The value where x ties with y, else 0. y and value are broadcast to x. */
 export const selectEqualOp = defineOp<null>({
   name: "select_equal",
   shape: ([x, y, value]) => {
