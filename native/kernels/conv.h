@@ -211,12 +211,19 @@ INLINE WeightGradParts weight_grad_parts(const double* p) {
   return {(flags & 1) != 0, (flags & 2) != 0};
 }
 
-INLINE bool small_weight_grad_pays(const ConvDims& d, bool norm) { return are_small(d) && !norm; }
+INLINE Means weight_grad_means(const ConvDims& d, bool norm) {
+  if (are_small(d) && !norm) return Means::small;
+  if (thin_pays(d)) return Means::thin;
+  return winograd_pays(d) ? Means::winograd : Means::direct;
+}
 
-INLINE Way weight_grad_way(const ConvDims& d, bool norm) {
-  if (small_weight_grad_pays(d, norm)) return small_weight_grad(d);
-  if (thin_pays(d)) return thin_weight_grad(d);
-  return winograd_pays(d) ? winograd_weight_grad(d) : direct_weight_grad(d);
+INLINE Way weight_grad_way(const ConvDims& d, Means means) {
+  switch (means) {
+    case Means::small: return small_weight_grad(d);
+    case Means::thin: return thin_weight_grad(d);
+    case Means::winograd: return winograd_weight_grad(d);
+    default: return direct_weight_grad(d);
+  }
 }
 
 static bool conv2d_weight_grad_plan(const double* p, Plan& plan) {
@@ -228,7 +235,7 @@ static bool conv2d_weight_grad_plan(const double* p, Plan& plan) {
   if (parts.norm) plan.lengths[1] = 2 * (plan.lengths[2] = plan.lengths[3] = d.IC);
   plan.lengths[parts.dy()] = d.N * image_y(d);
   plan.lengths[parts.dy() + 1] = weights(d);
-  const Way way = weight_grad_way(d, parts.norm);
+  const Way way = weight_grad_way(d, weight_grad_means(d, parts.norm));
   plan_way(way, {0, 0, way.shared}, false, plan);
   if (parts.norm) plan.local += d.IC;
   return true;
@@ -237,18 +244,21 @@ static bool conv2d_weight_grad_plan(const double* p, Plan& plan) {
 static void conv2d_weight_grad_run(const Call& call, int phase, int piece) {
   const ConvDims d = conv_dims(call.params);
   const WeightGradParts parts = weight_grad_parts(call.params);
+  const Means means = weight_grad_means(d, parts.norm);
   Source source{};
   if (parts.norm && phase == 0) {
-    float* rate = call.local + weight_grad_way(d, true).local;
+    float* rate = call.local + weight_grad_way(d, means).local;
     norm_rates(call.operands[1], call.operands[2], static_cast<float>(call.params[14]), d.IC, rate);
     source = {call.operands[1], rate, call.operands[3], parts.relu};
   }
   const float* dy = call.operands[parts.dy()];
   float* dw = call.operands[parts.dy() + 1];
-  if (small_weight_grad_pays(d, parts.norm)) return small_weight_grad_piece(call, phase, piece, d, dy, dw);
-  if (thin_pays(d)) return thin_weight_grad_piece(call, phase, piece, d, source, dy, dw);
-  if (winograd_pays(d)) return winograd_weight_grad_piece(call, phase, piece, d, source, dy, dw);
-  direct_weight_grad_piece(call, phase, piece, d, source, dy, dw);
+  switch (means) {
+    case Means::small: return small_weight_grad_piece(call, phase, piece, d, dy, dw);
+    case Means::thin: return thin_weight_grad_piece(call, phase, piece, d, source, dy, dw);
+    case Means::winograd: return winograd_weight_grad_piece(call, phase, piece, d, source, dy, dw);
+    default: return direct_weight_grad_piece(call, phase, piece, d, source, dy, dw);
+  }
 }
 
 }  // namespace ATENTO_ISA

@@ -207,7 +207,10 @@ static bool over_channels_plan(const double* p, Plan& plan) {
   return true;
 }
 
-INLINE V greater(V best, V x) { return (x > best) | (x != x) ? x : best; }  // NaN wins, and stays
+INLINE V greater(V best, V x) {  // NaN wins, and stays
+  const V larger = x > best ? x : best;
+  return x != x ? x : larger;
+}
 INLINE float greater(float best, float x) { return wins(x, best) ? x : best; }
 
 static void mean_channel_run(const Call& call, int, int piece) {
