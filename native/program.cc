@@ -130,12 +130,12 @@ void Program::plan_fetches() {
       for (const Span& span : records_[k].spans) touched.push_back(span), cached += span.floats;
     for (size_t k = i + 1; k < records_.size() && records_[k].plan.fetches < 0; ++k)
       for (const Span& span : records_[k].spans) {
-        const bool fits = record.soon.size() < kMostSoon && fetched + span.floats <= kCached;
-        const bool known = std::any_of(touched.begin(), touched.end(), [&](const Span& t) { return overlap(t, span); });
+        const bool fits = span.floats >= kLeastFetched && record.soon.size() < kMostSoon && fetched + span.floats <= kCached;
+        if (fits && std::none_of(touched.begin(), touched.end(), [&](const Span& t) { return overlap(t, span); })) {
+          record.soon.push_back(span);
+          fetched += span.floats;
+        }
         touched.push_back(span);
-        if (known || !fits || span.floats < kLeastFetched) continue;
-        record.soon.push_back(span);
-        fetched += span.floats;
       }
   }
 }
