@@ -103,27 +103,30 @@ INLINE void run_channels(const Instruction* instructions, float* const* first, c
   FormValues<Form, T, rows> v;
 #pragma GCC unroll 8
   for (int k = 0; k < Code::own; ++k) v.own[k] = get(own + k * C + c, T{});
+  T common[Code::operands];
   for_indices(typename Code::Operands{}, [&](auto k) {
     constexpr Extent extent = Code::region.extent(k);
-    if constexpr (!Code::is_result(k)) {
-      T common{};
-      if constexpr (extent != Extent::pixel && extent != Extent::full) common = get(first[k] + c, T{});
-#pragma GCC unroll 4
-      for (int r = 0; r < rows; ++r)
-        v.operand[r][k] = extent == Extent::pixel ? first[k][r] - T{} : extent == Extent::full ? get(first[k] + r * C + c, T{}) : common;
-    }
+    if constexpr (!Code::is_result(k) && extent != Extent::pixel && extent != Extent::full) common[k] = get(first[k] + c, T{});
     if constexpr (extent == Extent::full) {
 #pragma GCC unroll 4
       for (int r = 0; r < rows; ++r) __builtin_prefetch(first[k] + r * C + c + max(rows * C, kFetchAhead), 0, 2);
     }
   });
 #pragma GCC unroll 4
-  for (int r = 0; r < rows; ++r)
+  for (int r = 0; r < rows; ++r) {
+    for_indices(typename Code::Operands{}, [&](auto k) {
+      constexpr Extent extent = Code::region.extent(k);
+      if constexpr (Code::is_result(k)) return;
+      else if constexpr (extent == Extent::pixel) v.operand[r][k] = first[k][r] - T{};
+      else if constexpr (extent == Extent::full) v.operand[r][k] = get(first[k] + r * C + c, T{});
+      else v.operand[r][k] = common[k];
+    });
     for_indices(typename Code::Instructions{}, [&](auto i) {
       run_step<i>(v, r, totals[r][i], instructions[i].value);
       constexpr int to = Code::region.instruction(i).to;
       if constexpr (to >= 0 && !reduces(Code::region.instruction(i).op)) put(first[to] + r * C + c, v.operand[r][to]);
     });
+  }
   for_indices(typename Code::Instructions{}, [&](auto i) {
     constexpr Opcode op = Code::region.instruction(i).op;
     constexpr int begin = Code::own_before(i);
