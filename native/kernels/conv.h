@@ -9,14 +9,16 @@
 namespace atento {
 namespace ATENTO_ISA {
 
-// Parts of the shared workspace: what the way needs, totals of the blocks' sums, a rate for each channel.
+// Parts of the shared workspace: what the way needs, totals of the blocks' sums, rates of each channel, sums of each
+// pixel by group of channels.
 struct Shared {
-  int64_t totals, rates, floats;
+  int64_t totals, rates, pixels, floats;
 };
 
-INLINE Shared shared_parts(const Way& way, int64_t channels, bool sums, bool norm) {
+INLINE Shared shared_parts(const Way& way, int64_t channels, bool sums, int64_t rates_each, int64_t pixels) {
   const int64_t totals = round_up(way.shared, 16), rates = totals + (sums ? 4 * way.blocks * channels : 0);
-  return {totals, rates, rates + (norm ? channels : 0)};
+  const int64_t sums_of_pixels = rates + rates_each * channels;
+  return {totals, rates, sums_of_pixels, sums_of_pixels + pixels};
 }
 
 INLINE void plan_way(const Way& way, const Shared& shared, bool sums, Plan& plan) {
@@ -57,9 +59,10 @@ INLINE Way way_of(const ConvDims& d, Means means, bool gradient) {
   }
 }
 
-// One piece of a convolution, or of its input gradient, from the first operand with the weights of the second.
+// One piece of a convolution, or of its input gradient, from the first operand with the weights of the second; images
+// are summed where one piece meets all their pixels.
 static void correlation_piece(const Call& call, int phase, int piece, const ConvDims& d, Means means, bool gradient,
-                              const Epilogue& e) {
+                              const Epilogue& e, const ImageSums& images) {
   const float *source = call.operands[0], *w = call.operands[1];
   switch (means) {
     case Means::small: return small_piece(call, phase, piece, thin_of(d, gradient), source, w, gradient, e);
@@ -70,9 +73,15 @@ static void correlation_piece(const Call& call, int phase, int piece, const Conv
     }
     case Means::few: return few_piece(call, phase, piece, correlation_of(d, gradient), e);
     case Means::direct:
-      if (gradient) direct_input_grad_piece(call, phase, piece, d, e);
-      else direct_forward_piece(call, phase, piece, d, e);
+      if (gradient) direct_input_grad_piece(call, phase, piece, d, e, images);
+      else direct_forward_piece(call, phase, piece, d, e, images);
   }
+}
+
+// Whether one piece meets all pixels of an image, one behind the other, tile by tile.
+INLINE bool meets_images(const ConvDims& d, Means means, bool gradient) {
+  const bool pixelwise = d.KH == 1 && d.KW == 1 && d.SH == 1 && d.SW == 1 && d.PH == 0 && d.PW == 0;
+  return means == Means::direct && pixelwise && cut(correlation_of(d, gradient)).per_image == 1;
 }
 
 // Parameters of which prepared weights are made: all dimensions but N, which comes first.
@@ -80,33 +89,40 @@ INLINE int prepares(const Way& way) { return way.prepares ? 13 : 0; }
 
 // ---- forward: x [N,IH,IW,IC], w [KH,KW,IC,OC] → y [N,OH,OW,OC]
 
-// What follows the convolution; operands: x, w, affine [2,OC] if asked for, residual if asked for, y, statistics
-// [2,OC] if asked for.
+// What follows the convolution; operands, where asked for: x, w, affine [2,OC], residual, γ [OC] for `extreme`, y,
+// statistics [2,OC], mean [N,OC] for `pools`, extreme [N,OC].
 struct ForwardParts {
-  bool affine, residual, relu, statistics;
-  int y() const { return 2 + affine + residual; }
+  bool affine, residual, relu, statistics, pools, extreme;
+  int y() const { return 2 + affine + residual + extreme; }
+  int mean() const { return y() + 1 + statistics; }
 };
 
 INLINE ForwardParts forward_parts(const double* p) {
   const int flags = static_cast<int>(p[13]);
-  return {(flags & forward::affine) != 0, (flags & forward::residual) != 0, (flags & forward::relu) != 0,
-          (flags & forward::statistics) != 0};
+  return {(flags & forward::affine) != 0,     (flags & forward::residual) != 0, (flags & forward::relu) != 0,
+          (flags & forward::statistics) != 0, (flags & forward::pools) != 0,    (flags & forward::extreme) != 0};
 }
 
 static bool conv2d_plan(const double* p, Plan& plan) {
   const ConvDims d = conv_dims(p);
   if (!conv_dims_fit(d)) return false;
   const ForwardParts parts = forward_parts(p);
-  plan.operands = parts.y() + 1 + parts.statistics;
+  if (parts.extreme && !parts.pools) return false;
+  plan.operands = parts.mean() + parts.pools + parts.extreme;
   plan.lengths[0] = d.N * image_x(d);
   plan.lengths[1] = weights(d);
   if (parts.affine) plan.lengths[2] = 2 * d.OC;
-  if (parts.residual) plan.lengths[parts.y() - 1] = d.N * image_y(d);
+  if (parts.residual) plan.lengths[2 + parts.affine] = d.N * image_y(d);
+  if (parts.extreme) plan.lengths[parts.y() - 1] = d.OC;
   plan.lengths[parts.y()] = d.N * image_y(d);
   if (parts.statistics) plan.lengths[parts.y() + 1] = 2 * d.OC;
-  const Way way = way_of(d, means_of(d, false), false);
-  plan_way(way, shared_parts(way, d.OC, parts.statistics, false), parts.statistics, plan);
-  if (!parts.statistics) plan.prepares = prepares(way);
+  for (int k = parts.mean(); k < plan.operands; ++k) plan.lengths[k] = d.N * d.OC;
+  const Means means = means_of(d, false);
+  const Way way = way_of(d, means, false);
+  const bool sums = parts.statistics || parts.pools;
+  plan_way(way, shared_parts(way, d.OC, parts.statistics, 0, 0), sums, plan);
+  if (parts.pools && !meets_images(d, means, false)) plan.pieces[2] = static_cast<int>(d.N);
+  if (!sums) plan.prepares = prepares(way);
   return true;
 }
 
@@ -115,56 +131,110 @@ static void conv2d_run(const Call& call, int phase, int piece) {
   const ForwardParts parts = forward_parts(call.params);
   const Means means = means_of(d, false);
   const Way way = way_of(d, means, false);
-  double* totals = reinterpret_cast<double*>(call.shared + shared_parts(way, d.OC, parts.statistics, false).totals);
-  if (phase == 2) return statistics_of(totals, way.blocks, d.OC, d.N * d.OH * d.OW, call.operands[parts.y() + 1]);
+  double* totals = reinterpret_cast<double*>(call.shared + shared_parts(way, d.OC, parts.statistics, 0, 0).totals);
+  const bool in_tiles = parts.pools && meets_images(d, means, false);
+  float* y = call.operands[parts.y()];
+  ImageSums images{};
+  if (parts.pools) {
+    images.P = d.OH * d.OW, images.C = d.OC, images.tensor = y;
+    images.mean = call.operands[parts.mean()];
+    if (parts.extreme) images.extreme = call.operands[parts.mean() + 1], images.gamma = call.operands[parts.y() - 1];
+  }
+  if (phase == 2) {
+    if (parts.statistics && piece == 0) statistics_of(totals, way.blocks, d.OC, d.N * d.OH * d.OW, call.operands[parts.y() + 1]);
+    if (parts.pools && !in_tiles) sum_image(images, piece, 0, d.OC);
+    return;
+  }
   Epilogue e{};
   e.finish = finish_of<false>(static_cast<int>(call.params[13]));
-  set_target(e, call.operands[parts.y()], d.N * image_y(d), d.OC);
+  set_target(e, y, d.N * image_y(d), d.OC);
+  if (in_tiles) e.streams = false;
   if (parts.affine) e.scale = call.operands[2], e.shift = e.scale + d.OC;
-  if (parts.residual) e.residual = call.operands[parts.y() - 1];
+  if (parts.residual) e.residual = call.operands[2 + parts.affine];
   if (parts.statistics) e.totals = totals;
-  correlation_piece(call, phase, piece, d, means, false, e);
+  correlation_piece(call, phase, piece, d, means, false, e, in_tiles ? images : ImageSums{});
   if (e.streams) fence_streams();
 }
 
 // ---- input gradient: dy [N,OH,OW,OC], w [KH,KW,IC,OC] → dx [N,IH,IW,IC]
 
-// What follows; operands: dy, w, residual if asked for, mask if asked for, x and statistics [2,IC] for `norm` or
-// `sums`, γ and β [IC] for `norm`, dx, sums [2,IC] if asked for. `norm`: the mask is that of ReLU over the batch
+// What follows; operands, where asked for: dy, w, residual, mask, x and statistics [2,IC] for `norm`, `sums` or `images`,
+// γ and β [IC] for `norm` or `gated`, gates [N,IC] and [N,IH·IW] and the largest value [N,IH·IW] for `gated`, dx, sums
+// [2,IC], two sums of each image [N,IC] for `images`, two of each pixel [N,IH·IW] for `gated` (see ImageSums). `norm`: the mask is that of ReLU over the batch
 // normalisation of x. Gaps get none of it, so it is refused where they exist.
 struct InputGradParts {
-  bool residual, mask, norm, sums;
-  bool x() const { return norm || sums; }
+  bool residual, mask, norm, sums, images, gated;
+  bool x() const { return norm || sums || images; }
   int at_mask() const { return 2 + residual; }
   int at_x() const { return at_mask() + mask; }
   int at_gamma() const { return at_x() + 2 * x(); }
-  int dx() const { return at_gamma() + 2 * norm; }
-  bool any() const { return residual || mask || norm || sums; }
+  int at_gates() const { return at_gamma() + 2 * (norm || gated); }
+  int dx() const { return at_gates() + 3 * gated; }
+  int at_images() const { return dx() + 1 + sums; }
+  int operands() const { return at_images() + 2 * images + 2 * gated; }
+  bool any() const { return residual || x() || mask; }
+  bool fits() const { return images ? !norm && !sums : !gated; }
+  int64_t rates() const { return images ? 1 + gated : norm; }
 };
 
 INLINE InputGradParts input_grad_parts(const double* p) {
   const int flags = static_cast<int>(p[13]);
   return {(flags & input_grad::residual) != 0, (flags & input_grad::mask) != 0, (flags & input_grad::norm) != 0,
-          (flags & input_grad::sums) != 0};
+          (flags & input_grad::sums) != 0,     (flags & input_grad::images) != 0, (flags & input_grad::gated) != 0};
+}
+
+// Floats of the shared workspace for the sums of each pixel.
+INLINE int64_t pixel_sums(const ConvDims& d, const InputGradParts& parts, Means means) {
+  return parts.gated && meets_images(d, means, true) ? cut(correlation_of(d, true)).groups * 2 * d.N * d.IH * d.IW : 0;
+}
+
+INLINE ImageSums image_gradients(const Call& call, const ConvDims& d, const InputGradParts& parts, const float* rates) {
+  const float* const* in = call.operands;
+  ImageSums s{};
+  s.P = d.IH * d.IW, s.C = d.IC, s.tensor = call.operands[parts.dx()];
+  s.values = call.operands[parts.at_images()], s.products = call.operands[parts.at_images() + 1];
+  s.x = in[parts.at_x()], s.centre = in[parts.at_x() + 1];
+  s.rate = rates;
+  if (!parts.gated) return s;
+  s.scale = rates + d.IC, s.beta = in[parts.at_gamma() + 1];
+  s.a = in[parts.at_gates()], s.s = in[parts.at_gates() + 1], s.largest = in[parts.at_gates() + 2];
+  s.pixels = call.operands[parts.at_images() + 2], s.ties = call.operands[parts.at_images() + 3];
+  return s;
+}
+
+// The sums of pixels over each group of channels, [groups][2][pixels], to those over all.
+INLINE void join_pixels(const float* sums, int64_t groups, int64_t pixels, float* to) {
+  copy(to, sums, pixels);
+  for (int64_t group = 1; group < groups; ++group)
+    for (int64_t i = 0; i < pixels; ++i) to[i] += sums[2 * group * pixels + i];
 }
 
 static bool conv2d_input_grad_plan(const double* p, Plan& plan) {
   const ConvDims d = conv_dims(p);
   if (!conv_dims_fit(d)) return false;
   const InputGradParts parts = input_grad_parts(p);
-  if (parts.any() && leaves_gaps(d)) return false;
-  plan.operands = parts.dx() + 1 + parts.sums;
+  if (!parts.fits() || (parts.any() && leaves_gaps(d))) return false;
+  plan.operands = parts.operands();
   plan.lengths[0] = d.N * image_y(d);
   plan.lengths[1] = weights(d);
   for (int k = 2; k < parts.dx(); ++k) plan.lengths[k] = d.N * image_x(d);
   if (parts.x()) plan.lengths[parts.at_x() + 1] = 2 * d.IC;
-  if (parts.norm) plan.lengths[parts.at_gamma()] = plan.lengths[parts.at_gamma() + 1] = d.IC;
+  if (parts.norm || parts.gated) plan.lengths[parts.at_gamma()] = plan.lengths[parts.at_gamma() + 1] = d.IC;
+  if (parts.gated) {
+    plan.lengths[parts.at_gates()] = d.N * d.IC;
+    for (int k : {parts.at_gates() + 1, parts.at_gates() + 2, parts.at_images() + 2, parts.at_images() + 3})
+      plan.lengths[k] = d.N * d.IH * d.IW;
+  }
   plan.lengths[parts.dx()] = d.N * image_x(d);
   if (parts.sums) plan.lengths[parts.dx() + 1] = 2 * d.IC;
-  const Way way = way_of(d, means_of(d, true), true);
-  plan_way(way, shared_parts(way, d.IC, parts.sums, parts.norm), parts.sums, plan);
+  if (parts.images) plan.lengths[parts.at_images()] = plan.lengths[parts.at_images() + 1] = d.N * d.IC;
+  const Means means = means_of(d, true);
+  const Way way = way_of(d, means, true);
+  const Shared shared = shared_parts(way, d.IC, parts.sums, parts.rates(), pixel_sums(d, parts, means));
+  plan_way(way, shared, parts.sums || parts.images, plan);
+  if (parts.images && !meets_images(d, means, true)) plan.pieces[2] = static_cast<int>(d.N);
   if (parts.norm) plan.local += d.IC;
-  if (!parts.sums && !parts.norm) plan.prepares = prepares(way);
+  if (!parts.x()) plan.prepares = prepares(way);
   return true;
 }
 
@@ -173,27 +243,52 @@ static void conv2d_input_grad_run(const Call& call, int phase, int piece) {
   const InputGradParts parts = input_grad_parts(call.params);
   const Means means = means_of(d, true);
   const Way way = way_of(d, means, true);
-  const Shared shared = shared_parts(way, d.IC, parts.sums, parts.norm);
+  const Shared shared = shared_parts(way, d.IC, parts.sums, parts.rates(), pixel_sums(d, parts, means));
   double* totals = reinterpret_cast<double*>(call.shared + shared.totals);
   const float* statistics = parts.x() ? call.operands[parts.at_x() + 1] : nullptr;
+  const float eps = static_cast<float>(call.params[14]);
+  const bool in_tiles = parts.images && meets_images(d, means, true);
+  float* dx = call.operands[parts.dx()];
+  ImageSums images{};
+  if (parts.images) images = image_gradients(call, d, parts, call.shared + shared.rates);
   if (phase == 2) {
-    return gradient_sums_of(totals, way.blocks, d.IC, statistics, call.params[14], call.operands[parts.dx() + 1]);
+    if (parts.sums) gradient_sums_of(totals, way.blocks, d.IC, statistics, call.params[14], call.operands[parts.dx() + 1]);
+    if (parts.images && !in_tiles) {
+      if (parts.gated) clear_pixels(images, piece, images.P);
+      sum_image(images, piece, 0, d.IC);
+    }
+    if (in_tiles && parts.gated) {
+      const int64_t groups = cut(correlation_of(d, true)).groups, pixels = d.N * images.P;
+      join_pixels(call.shared + shared.pixels, groups, pixels, images.pixels);
+      join_pixels(call.shared + shared.pixels + pixels, groups, pixels, images.ties);
+    }
+    return;
   }
   // in time for all pieces of the second phase; pieces of few pixels finish results in the first
   const bool few = means == Means::few;
   float* rates = few ? call.local + way.local : call.shared + shared.rates;
   if (parts.norm && (few || (phase == 0 && piece == 0))) {
-    norm_rates(statistics, call.operands[parts.at_gamma()], static_cast<float>(call.params[14]), d.IC, rates);
+    norm_rates(statistics, call.operands[parts.at_gamma()], eps, d.IC, rates);
+  }
+  if (parts.images && phase == 0 && piece == 0) {
+    float* own = call.shared + shared.rates;
+    for (int64_t c = 0; c < d.IC; ++c) own[c] = 1 / __builtin_sqrtf(statistics[d.IC + c] + eps);
+    if (parts.gated) norm_rates(statistics, call.operands[parts.at_gamma()], eps, d.IC, own + d.IC);
   }
   Epilogue e{};
   e.finish = finish_of<true>(static_cast<int>(call.params[13]));
-  set_target(e, call.operands[parts.dx()], d.N * image_x(d), d.IC);
+  set_target(e, dx, d.N * image_x(d), d.IC);
+  if (in_tiles) e.streams = false;
   if (parts.residual) e.residual = call.operands[2];
   if (parts.mask) e.mask = call.operands[parts.at_mask()];
   if (parts.x()) e.x = call.operands[parts.at_x()], e.mean = statistics;
   if (parts.norm) e.rate = rates, e.beta = call.operands[parts.at_gamma() + 1];
   if (parts.sums) e.totals = totals;
-  correlation_piece(call, phase, piece, d, means, true, e);
+  if (in_tiles && parts.gated) {
+    images.pixels = call.shared + shared.pixels;
+    images.ties = images.pixels + d.N * images.P;
+  }
+  correlation_piece(call, phase, piece, d, means, true, e, in_tiles ? images : ImageSums{});
   if (e.streams) fence_streams();
 }
 
@@ -236,7 +331,7 @@ static bool conv2d_weight_grad_plan(const double* p, Plan& plan) {
   plan.lengths[parts.dy()] = d.N * image_y(d);
   plan.lengths[parts.dy() + 1] = weights(d);
   const Way way = weight_grad_way(d, weight_grad_means(d, parts.norm));
-  plan_way(way, {0, 0, way.shared}, false, plan);
+  plan_way(way, {0, 0, 0, way.shared}, false, plan);
   if (parts.norm) plan.local += d.IC;
   return true;
 }

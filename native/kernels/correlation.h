@@ -1,7 +1,7 @@
 // Correlations: what they read, their weights, and how their results are cut into pieces.
 #pragma once
 #include "epilogue.h"
-#include "tile.h"
+#include "image_sums.h"
 
 namespace atento {
 namespace ATENTO_ISA {
@@ -49,6 +49,7 @@ struct Correlation {
   Taps taps;
   const float* source;
   Epilogue epilogue;
+  ImageSums images;                   // of results, where blocks are whole images; no pixels: none
 };
 
 // Neighbouring grid positions along one axis whose windows lose the same taps at the borders: those taps are

@@ -25,6 +25,10 @@ static void correlate(const Call& call, const Correlation& g, const Blocks& b, i
   const int64_t depth = g.TH * g.TW * g.C, first = group.begin * kPanel, end = min(g.Co, group.end * kPanel);
   float results[kPixels * kPanel];
   clear_totals(g.epilogue, first, end);
+  const bool in_order = depth * (end - first) <= kSmallWeights;  // whole pixels one after the other: so is memory
+  const int64_t first_image = pixels.to[0] / g.image;
+  int64_t images = 0;  // that are complete
+  if (g.images.a) clear_pixels(g.images, first_image, pixels.end[-1].end);
   struct Job {
     const Run* run;
     const float* weight;
@@ -39,6 +43,10 @@ static void correlate(const Call& call, const Correlation& g, const Blocks& b, i
                                              pixels.from + job.pixel, job.weight, g.TW * g.C * job.width,
                                              {addresses, ahead}, results, 0, false);
     g.epilogue.finish(g.epilogue, results, job.width, pixels.to + job.pixel, job.count, job.c, min(job.width, g.Co - job.c));
+    if (g.images.P == 0 || (in_order && job.c + kPanel < end)) return;
+    if (job.pixel == 0) images = 0;
+    for (; (images + 1) * g.images.P <= job.pixel + job.count; ++images)
+      sum_image(g.images, first_image + images, in_order ? first : job.c, in_order ? end : min(end, job.c + kPanel));
   };
   const auto meet = [&](const Run& run, int64_t pixel, int64_t count, int64_t c) {
     int64_t ahead = addresses_of(g.epilogue, pixels.to + pixel, count, c, addresses);
@@ -56,7 +64,7 @@ static void correlate(const Call& call, const Correlation& g, const Blocks& b, i
     for (const Run* run = pixels.runs; run < pixels.end; ++run)
       for_tiles({run->begin, run->end}, [&](int64_t pixel, int64_t count) { f(*run, pixel, count); });
   };
-  if (depth * (end - first) <= kSmallWeights) {  // whole pixels one after the other: memory is met in order
+  if (in_order) {
     for_all_tiles([&](const Run& run, int64_t pixel, int64_t count) {
       for (int64_t c = first; c < end; c += kPanel) meet(run, pixel, count, c);
     });
@@ -71,7 +79,7 @@ static void correlate(const Call& call, const Correlation& g, const Blocks& b, i
 
 INLINE Correlation forward_correlation(const ConvDims& d) {
   return {d.N, d.IH, d.IW, d.IC, d.OH, d.OW, d.SH, d.SW, -d.PH, -d.PW, d.KH, d.KW, d.OC, image_y(d), d.OW * d.OC, d.OC,
-          {nullptr, d.OC, d.IC * d.OC, 0, d.KW, 1, false}, nullptr, {}};
+          {nullptr, d.OC, d.IC * d.OC, 0, d.KW, 1, false}, nullptr, {}, {}};
 }
 
 INLINE Way direct_forward(const ConvDims& d) {
@@ -81,13 +89,15 @@ INLINE Way direct_forward(const ConvDims& d) {
 }
 
 // The totals of `e` are those of the first block.
-INLINE void direct_forward_piece(const Call& call, int phase, int64_t piece, const ConvDims& d, const Epilogue& e) {
+INLINE void direct_forward_piece(const Call& call, int phase, int64_t piece, const ConvDims& d, const Epilogue& e,
+                                 const ImageSums& images) {
   Correlation g = forward_correlation(d);
   g.source = call.operands[0];
   g.taps.kernel = call.operands[1];
   if (phase == 0) return pack_panel(g, piece * kPanel, call.shared);
   const Blocks b = cut(g);
   g.epilogue = of_block(e, piece / b.groups);
+  g.images = images;
   correlate(call, g, b, piece, call.shared);
 }
 

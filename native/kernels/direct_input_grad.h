@@ -25,7 +25,7 @@ INLINE Residue residue(int64_t r, int64_t extent, int64_t K, int64_t S, int64_t 
 INLINE Correlation residue_correlation(const ConvDims& d, int64_t rh, int64_t rw, const Residue& h, const Residue& w) {
   const int64_t last = (rh + d.SH * (h.taps - 1)) * d.KW + rw + d.SW * (w.taps - 1);
   return {d.N, d.OH, d.OW, d.OC, h.count, w.count, 1, 1, h.origin, w.origin, h.taps, w.taps, d.IC, image_x(d),
-          d.SH * d.IW * d.IC, d.SW * d.IC, {nullptr, d.OC, d.IC * d.OC, last, -d.SH * d.KW, -d.SW, true}, nullptr, {}};
+          d.SH * d.IW * d.IC, d.SW * d.IC, {nullptr, d.OC, d.IC * d.OC, last, -d.SH * d.KW, -d.SW, true}, nullptr, {}, {}};
 }
 
 // Visits the residues that have both positions and taps, each with where its grid begins in dx and the panels, blocks
@@ -64,7 +64,8 @@ INLINE Way direct_input_grad(const ConvDims& d) {
 }
 
 // Packs weights, or clears an image whose gaps nothing else would write; then the work.
-INLINE void direct_input_grad_piece(const Call& call, int phase, int64_t piece, const ConvDims& d, const Epilogue& e) {
+INLINE void direct_input_grad_piece(const Call& call, int phase, int64_t piece, const ConvDims& d, const Epilogue& e,
+                                    const ImageSums& images) {
   const int64_t panels = ceil_div(d.IC, kPanel);
   if (phase == 0 && piece >= panels) return clear(e.target + (piece - panels) * image_x(d), image_x(d));
   for_each_residue(d, [&](Correlation g, const Blocks& b, int64_t first, const Before& before) {
@@ -74,6 +75,9 @@ INLINE void direct_input_grad_piece(const Call& call, int phase, int64_t piece, 
     const int64_t own = piece - before.pieces;
     if (own < 0 || own >= b.pieces()) return;
     g.epilogue = shifted(of_block(e, before.blocks + own / b.groups), first);
+    g.images = images;
+    const int64_t before_group = own % b.groups * 2 * d.N * images.P;
+    if (images.a) g.images.pixels += before_group, g.images.ties += before_group;
     correlate(call, g, b, own, call.shared + before.panels);
   });
 }

@@ -28,6 +28,8 @@ INLINE float sum_over(int64_t n, F f) {
 
 INLINE V get(const float* p, V) { return load(p); }
 INLINE float get(const float* p, float) { return *p; }
+INLINE void put(float* p, V v) { store(p, v); }
+INLINE void put(float* p, float v) { *p = v; }
 
 INLINE float sum_of(const float* x, int64_t n) {
   return sum_over(n, [=](int64_t i, auto t) { return get(x + i, t); });
@@ -171,8 +173,17 @@ static void divide_run(const Call& call, int, int piece) {
   binary_run(call, piece, [](float a, float b) { return a / b; });
 }
 
+INLINE bool wins(float x, float best) { return x > best || x != x; }  // NaN wins
+INLINE V greater(V best, V x) {  // NaN wins, and stays
+  const V larger = x > best ? x : best;
+  return x != x ? x : larger;
+}
+INLINE float greater(float best, float x) { return wins(x, best) ? x : best; }
+
 // Neither is less: a NaN ties with everything, since where a maximum is one so is all that follows.
 INLINE bool ties(float x, float y) { return !(x < y || x > y); }
+INLINE V select_tied(V x, V y, V tied, V other) { return ((x < y) | (x > y)) ? other : tied; }
+INLINE float select_tied(float x, float y, float tied, float other) { return ties(x, y) ? tied : other; }
 
 static void equal_run(const Call& call, int, int piece) {
   binary_run(call, piece, [](float a, float b) { return ties(a, b) ? 1.0f : 0.0f; });

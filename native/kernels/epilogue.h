@@ -15,10 +15,10 @@ typedef double DU __attribute__((vector_size(8 * L), aligned(8), may_alias));
 
 // What is done to results, in this order: bits of the parameters of a convolution and of an input gradient.
 namespace forward {
-enum : int { affine = 1, residual = 2, relu = 4, statistics = 8 };
+enum : int { affine = 1, residual = 2, relu = 4, statistics = 8, pools = 16, extreme = 32 };
 }
 namespace input_grad {
-enum : int { residual = 1, mask = 2, norm = 4, sums = 8 };
+enum : int { residual = 1, mask = 2, norm = 4, sums = 8, images = 16, gated = 32 };
 }
 
 struct Epilogue;
@@ -71,8 +71,6 @@ INLINE void clear_totals(const Epilogue& e, int64_t begin, int64_t end) {
 
 constexpr int64_t kMostRows = 16;  // of a tile: no way of convolving has larger ones
 
-INLINE void put(float* p, V v) { store(p, v); }
-INLINE void put(float* p, float v) { *p = v; }
 INLINE void put_result(const Epilogue& e, int64_t at, V v) { e.streams ? stream(e.target + at, v) : store(e.target + at, v); }
 INLINE void put_result(const Epilogue& e, int64_t at, float v) { e.target[at] = v; }
 INLINE D wide(V v) { return __builtin_convertvector(v, D); }

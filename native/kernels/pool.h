@@ -30,7 +30,6 @@ INLINE void for_taps(const PoolDims& d, int64_t oh, int64_t ow, F f) {
     for (int64_t w = max(0, ow * d.SW - d.PW); w < min(d.IW, ow * d.SW - d.PW + d.KW); ++w) f(h * d.IW + w);
 }
 
-INLINE bool wins(float x, float best) { return x > best || x != x; }  // NaN wins
 
 // x → y, a piece an output row
 static bool pool_plan(const double* p, Plan& plan) {
@@ -206,12 +205,6 @@ static bool over_channels_plan(const double* p, Plan& plan) {
   plan.pieces[0] = rows_of_map(m).pieces();
   return true;
 }
-
-INLINE V greater(V best, V x) {  // NaN wins, and stays
-  const V larger = x > best ? x : best;
-  return x != x ? x : larger;
-}
-INLINE float greater(float best, float x) { return wins(x, best) ? x : best; }
 
 static void mean_channel_run(const Call& call, int, int piece) {
   const Map m = map_of(call.params);

@@ -70,9 +70,6 @@ INLINE void ternary_block(int64_t rows, int64_t C, float* to, const float* a, Bl
   });
 }
 
-INLINE V select_tied(V x, V y, V tied, V other) { return ((x < y) | (x > y)) ? other : tied; }
-INLINE float select_tied(float x, float y, float tied, float other) { return ties(x, y) ? tied : other; }
-
 // to = (c where a ties with b, else 0) + d
 static void select_equal_add(int64_t rows, int64_t C, float* to, const float* a, BlockValue b, BlockValue c, BlockValue d) {
   by_walk(d.walk, [&](auto walk) {

@@ -7,6 +7,8 @@ export type OpNode = Node & { readonly op: Op };
 
 /** What a rule may know: the node, its inputs already rewritten, and who reads a tensor. */
 export interface Place extends OpNode {
+  /** Its output before the pass. */
+  readonly old: Tensor;
   /** Applications that read this one, as they were before the pass. */
   readonly readers: readonly OpNode[];
   /** What stands in for a tensor of the old graph, where the pass has been there. */
@@ -28,9 +30,9 @@ export interface Pass {
 
 /** The run of a pass that tries one rule at every node, inputs first; `begin` makes the rule for one graph. */
 export const byRule =
-  (begin: () => Rule): Pass["run"] =>
+  (begin: (graph: Graph) => Rule): Pass["run"] =>
   (graph) =>
-    rewrite(graph, begin());
+    rewrite(graph, begin(graph));
 
 function rewrite(graph: Graph, rule: Rule): Graph {
   const roots = [...Object.values(graph.outputs), ...graph.effects];
@@ -79,7 +81,8 @@ function rewritten(
     if (source?.op.name !== op.name || reads.get(input) !== times) return undefined;
     return source as ReturnType<Place["only"]> as never;
   };
-  const result = rule({ ...node, inputs, output, only, readers, now: (old) => replaced.get(old) }) ?? output;
+  const place = { ...node, old: x, inputs, output, only, readers, now: (old: Tensor) => replaced.get(old) };
+  const result = rule(place) ?? output;
   result.label ||= x.label;
   return result;
 }

@@ -4,6 +4,7 @@ import { batchNormGradSumsOp, batchNormOp, batchStatisticsOp } from "./batch-nor
 import { conv2dInputGradOp, conv2dOp, conv2dWeightGradOp, convolvedShape } from "./conv.ts";
 import { reluGradOp } from "./elementwise.ts";
 import { defineOp, expectLayout, expectSame, type KernelCall, type Node, type Op } from "./op.ts";
+import { meanOp, type Over } from "./reduce.ts";
 
 // Ops that compile passes put in place of several others; models are not written with them.
 
@@ -50,11 +51,13 @@ export interface ConvFusedAttrs extends ConvAttrs {
   readonly relu: boolean;
   /** A `batch_statistics_along` of the result follows. */
   readonly statistics: boolean;
+  /** A `mean_along` of the result follows; or `both`, it and an `extreme_along`. */
+  readonly pools: "none" | "mean" | "both";
 }
 
 /**
  * Convolution, then what is asked for of: scale and shift of each channel, a residual, ReLU.
- * x [N,I,H,W], w [O,I,KH,KW], affine [2,O], residual [N,O,OH,OW] → [N,O,OH,OW].
+ * x [N,I,H,W], w [O,I,KH,KW], affine [2,O], residual [N,O,OH,OW] → [N,O,OH,OW]; γ [O] for `extreme_along`.
  */
 export const convFusedOp = defineOp<ConvFusedAttrs>({
   name: "conv2d_fused",
@@ -62,6 +65,7 @@ export const convFusedOp = defineOp<ConvFusedAttrs>({
     const y = convolvedShape("conv2d_fused", x, w, attrs);
     if (attrs.affine) expectSame("conv2d_fused", "affine", rest.shift() ?? [], [2, w[0]]);
     if (attrs.residual) expectSame("conv2d_fused", "residual", rest.shift() ?? [], y);
+    if (attrs.pools === "both") expectSame("conv2d_fused", "gamma", rest.shift() ?? [], [w[0]]);
     return y;
   },
   layout: "activation",
@@ -70,7 +74,7 @@ export const convFusedOp = defineOp<ConvFusedAttrs>({
     conv2dOp.reference({ inputs: [x, w], shapes: shapes.slice(0, 2), attrs, output, outputShape });
     const [, channels, height, width] = outputShape;
     const affine = attrs.affine ? rest.shift() : undefined;
-    const [residual] = rest;
+    const residual = attrs.residual ? rest.shift() : undefined;
     for (let i = 0; i < output.length; i++) {
       const channel = Math.floor(i / (height * width)) % channels;
       if (affine) output[i] = output[i] * affine[channel] + affine[channels + channel];
@@ -79,9 +83,10 @@ export const convFusedOp = defineOp<ConvFusedAttrs>({
     }
   },
   native: (node) => {
-    const { affine, residual, relu, statistics } = node.attrs;
+    const { affine, residual, relu, statistics, pools } = node.attrs;
     if (residual) expectLayout("conv2d_fused", "residual", node.inputs[affine ? 3 : 2], "activation");
-    return withFlags(conv2dOp.native(node), [affine, residual, relu, statistics]);
+    const flags = [affine, residual, relu, statistics, pools !== "none", pools === "both"];
+    return withFlags(conv2dOp.native(node), flags);
   },
   multiplyAdds: ({ inputs: [, w], output }) => sizeOf(output.shape) * sizeOf(w.shape.slice(1)),
 });
@@ -93,6 +98,35 @@ export const statisticsAlongOp: Op<null> = defineOp({
   native: () => ({ along: 0 }),
 });
 
+/** Mean over the pixels of each image of a fused convolution, computed by its record. [N,O,H,W] → [N,O,1,1]. */
+export const meanAlongOp: Op<Over> = defineOp({
+  ...meanOp,
+  name: "mean_along",
+  vjp: null,
+  native: () => ({ along: 0, place: 1 }),
+});
+
+/**
+ * What γ·y has its largest value at, of the pixels of each image: the largest y, the smallest where γ < 0; NaN wins.
+ * Computed by the record of a fused convolution. y [N,O,H,W], γ [O] → [N,O,1,1].
+ */
+export const extremeAlongOp = defineOp<null>({
+  name: "extreme_along",
+  shape: ([y, gamma]) => {
+    expectSame("extreme_along", "gamma", gamma, [y[1]]);
+    return [y[0], y[1], 1, 1];
+  },
+  vjp: null,
+  reference: ({ inputs: [y, gamma], shapes: [[, channels, height, width]], output }) => {
+    const pixels = height * width;
+    for (let i = 0; i < output.length; i++) {
+      const most = gamma[i % channels] < 0 ? Math.min : Math.max;
+      output[i] = most(...y.subarray(i * pixels, (i + 1) * pixels));
+    }
+  },
+  native: () => ({ along: 0, place: 2 }),
+});
+
 export interface InputGradFusedAttrs extends ConvAttrs {
   readonly input: Shape;
   readonly residual: boolean;
@@ -100,6 +134,8 @@ export interface InputGradFusedAttrs extends ConvAttrs {
   readonly mask: "none" | "value" | "norm";
   /** A `batch_norm_grad_sums_along` of the result and x follows. */
   readonly sums: boolean;
+  /** Two `image_sums_along` of the result and x follow; `gated`, of it times a gate, and two `pixel_sums_along`. */
+  readonly images: "none" | "sums" | "gated";
   readonly eps: number;
 }
 
@@ -107,15 +143,20 @@ export interface InputGradFusedAttrs extends ConvAttrs {
 export function inputGradParts<T>([dy, w, ...rest]: readonly T[], attrs: InputGradFusedAttrs) {
   const take = (present: boolean) => (present ? rest.shift() : undefined);
   const norm = attrs.mask === "norm";
+  const gated = attrs.images === "gated";
   const residual = take(attrs.residual);
   const mask = take(attrs.mask === "value");
-  const [x, statistics] = [take(norm || attrs.sums), take(norm || attrs.sums)];
-  return { dy, w, residual, mask, x, statistics, gamma: take(norm), beta: take(norm) };
+  const summed = norm || attrs.sums || attrs.images !== "none";
+  const [x, statistics] = [take(summed), take(summed)];
+  const [gamma, beta] = [take(norm || gated), take(norm || gated)];
+  const [byChannel, byPixel, largest] = [take(gated), take(gated), take(gated)];
+  return { dy, w, residual, mask, x, statistics, gamma, beta, byChannel, byPixel, largest };
 }
 
 /**
  * Input gradient of a convolution, then what is asked for of: a residual, the mask of ReLU's gradient.
- * dy [N,O,OH,OW], w [O,I,KH,KW], residual, mask, x [N,I,H,W], statistics [2,I], γ, β [I] → [N,I,H,W].
+ * dy [N,O,OH,OW], w [O,I,KH,KW], residual, mask, x [N,I,H,W], statistics [2,I], γ, β [I], gates [N,I,1,1] and
+ * [N,1,H,W], largest [N,1,H,W] → [N,I,H,W].
  * A stride longer than the kernel is refused: the positions it leaves out would get none of it.
  */
 export const inputGradFusedOp = defineOp<InputGradFusedAttrs>({
@@ -131,6 +172,9 @@ export const inputGradFusedOp = defineOp<InputGradFusedAttrs>({
       statistics: [2, dx[1]],
       gamma: channels,
       beta: channels,
+      byChannel: [dx[0], dx[1], 1, 1],
+      byPixel: [dx[0], 1, dx[2], dx[3]],
+      largest: [dx[0], 1, dx[2], dx[3]],
     };
     for (const [name, shape] of Object.entries(expected)) {
       const given = parts[name as keyof typeof expected];
@@ -169,15 +213,20 @@ export const inputGradFusedOp = defineOp<InputGradFusedAttrs>({
     reluGradOp.reference({ ...dx, output, outputShape });
   },
   native: (node) => {
-    const { residual, mask, sums, eps } = node.attrs;
+    const { residual, mask, sums, images, eps } = node.attrs;
     const plain = conv2dInputGradOp.native(node as Node<InputGradFusedAttrs>);
     const { residual: r, mask: m, x } = inputGradParts(node.inputs, node.attrs);
     for (const [name, tensor] of Object.entries({ residual: r, mask: m, x })) {
       if (tensor) expectLayout("conv2d_input_grad_fused", name, tensor, "activation");
     }
-    return withFlags(plain, [residual, mask === "value", mask === "norm", sums], eps);
+    const flags = [residual, mask === "value", mask === "norm", sums, images !== "none", images === "gated"];
+    return withFlags(plain, flags, eps);
   },
-  inPlace: [2, 3, 4],
+  // what is summed beside the result is read once it is written
+  inPlace: ({ inputs, attrs }) => {
+    const { residual, mask, x } = inputGradParts([...inputs.keys()], attrs);
+    return [residual, mask, attrs.images === "none" ? x : undefined].filter((k) => k !== undefined);
+  },
   multiplyAdds: (node) => conv2dInputGradOp.multiplyAdds!(node),
 });
 
@@ -189,6 +238,67 @@ export const gradSumsAlongOp: Op<{ eps: number }> = defineOp({
   ...batchNormGradSumsOp,
   name: "batch_norm_grad_sums_along",
   native: () => ({ along: 0 }),
+});
+
+/**
+ * Σ_p g·s of each image, g a fused input gradient, s a gate of its pixels or 1; with `x̂`, Σ_p g·s·x̂. Computed by the
+ * record of g. g, x [N,C,H,W], statistics [2,C], s [N,1,H,W] → [N,C,1,1].
+ */
+export const imageSumsAlongOp = defineOp<{ readonly normalized: boolean; readonly eps: number }>({
+  name: "image_sums_along",
+  shape: ([g, x, statistics, ...rest]) => {
+    expectSame("image_sums_along", "x", x, g);
+    expectSame("image_sums_along", "statistics", statistics, [2, g[1]]);
+    for (const s of rest) expectSame("image_sums_along", "gate", s, [g[0], 1, g[2], g[3]]);
+    return [g[0], g[1], 1, 1];
+  },
+  vjp: null,
+  reference: ({ inputs: [g, x, statistics, s], shapes: [[, c, h, w]], attrs, output }) => {
+    const pixels = h * w;
+    output.fill(0);
+    for (let i = 0; i < g.length; i++) {
+      const [at, channel] = [Math.floor(i / pixels), Math.floor(i / pixels) % c];
+      const gate = s ? s[Math.floor(at / c) * pixels + (i % pixels)] : 1;
+      const hat = (x[i] - statistics[channel]) / Math.sqrt(statistics[c + channel] + attrs.eps);
+      output[at] += g[i] * gate * (attrs.normalized ? hat : 1);
+    }
+  },
+  native: ({ attrs: { normalized } }) => ({ along: 0, place: normalized ? 1 : 0 }),
+});
+
+/**
+ * Sums over the channels of u = a·batch_norm(x), x and a of a fused input gradient g whose record computes them: Σ_c g·u,
+ * the gradient of a gate of pixels; or how many u are the `largest`.
+ * g, x [N,C,H,W], statistics [2,C], γ, β [C], a [N,C,1,1], largest [N,1,H,W] for `ties` → [N,1,H,W].
+ */
+export const pixelSumsAlongOp = defineOp<{ readonly of: "gradient" | "ties"; readonly eps: number }>({
+  name: "pixel_sums_along",
+  shape: ([g, x, statistics, gamma, beta, a, ...rest]) => {
+    const sums: Shape = [g[0], 1, g[2], g[3]];
+    expectSame("pixel_sums_along", "x", x, g);
+    expectSame("pixel_sums_along", "statistics", statistics, [2, g[1]]);
+    for (const [name, shape] of Object.entries({ gamma, beta })) {
+      expectSame("pixel_sums_along", name, shape, [g[1]]);
+    }
+    expectSame("pixel_sums_along", "gate", a, [g[0], g[1], 1, 1]);
+    for (const largest of rest) expectSame("pixel_sums_along", "largest", largest, sums);
+    return sums;
+  },
+  vjp: null,
+  reference: ({ inputs: [g, ...rest], shapes, attrs: { of, eps }, output }) => {
+    const [, c, h, w] = shapes[0];
+    const y = normOf(rest.slice(0, 4), shapes.slice(1, 5), eps);
+    const [a, largest] = rest.slice(4);
+    const pixels = h * w;
+    output.fill(0);
+    for (let i = 0; i < g.length; i++) {
+      const at = Math.floor(i / pixels);
+      const to = Math.floor(at / c) * pixels + (i % pixels);
+      const u = y[i] * a[at];
+      output[to] += of === "gradient" ? g[i] * u : Number(!(u < largest[to] || u > largest[to]));
+    }
+  },
+  native: ({ attrs }) => ({ along: 0, place: attrs.of === "gradient" ? 2 : 3 }),
 });
 
 /**
@@ -219,13 +329,18 @@ export const weightGradOfNormOp = defineOp<ConvAttrs & { weight: Shape; eps: num
   multiplyAdds: ({ inputs: [, , , , dy], output }) => sizeOf(dy.shape) * sizeOf(output.shape.slice(1)),
 });
 
+function normOf(inputs: readonly Float64Array[], shapes: readonly Shape[], eps: number): Float64Array {
+  const at = { attrs: { eps }, output: new Float64Array(inputs[0].length), outputShape: shapes[0] };
+  batchNormOp.reference({ inputs: inputs.slice(0, 4), shapes: shapes.slice(0, 4), ...at });
+  return at.output;
+}
+
 function reluOfNorm(
   inputs: readonly Float64Array[],
   shapes: readonly Shape[],
   eps: number,
   relu = true,
 ): Float64Array {
-  const at = { attrs: { eps }, output: new Float64Array(inputs[0].length), outputShape: shapes[0] };
-  batchNormOp.reference({ inputs: inputs.slice(0, 4), shapes: shapes.slice(0, 4), ...at });
-  return relu ? at.output.map((value) => Math.max(value, 0)) : at.output;
+  const output = normOf(inputs, shapes, eps);
+  return relu ? output.map((value) => Math.max(value, 0)) : output;
 }

@@ -4,9 +4,21 @@ import { schedule } from "../../src/compile/schedule.ts";
 import { Variables } from "../../src/nn/scope.ts";
 import { batchNorm, batchNormGradSumsOp, batchStatistics } from "../../src/ops/batch-norm.ts";
 import { conv2dInputGradOp, conv2dOp } from "../../src/ops/conv.ts";
-import { add, relu, reluGradOp } from "../../src/ops/elementwise.ts";
+import {
+  add,
+  broadcastTo,
+  divide,
+  equalOp,
+  multiply,
+  relu,
+  reluGradOp,
+  scale,
+  selectEqualOp,
+  sumTo,
+} from "../../src/ops/elementwise.ts";
 import { leavesGaps } from "../../src/ops/fused.ts";
 import { apply, nodeOf } from "../../src/ops/op.ts";
+import { max, mean } from "../../src/ops/reduce.ts";
 import { input, type Shape, type Tensor, type Variable } from "../../src/tensor/tensor.ts";
 import { expectNone } from "../support/compare.ts";
 import { nativeFamilies } from "../support/engines.ts";
@@ -27,14 +39,22 @@ function weightOf(shape: Shape): Tensor {
   return { shape, layout: "kernel", source: { kind: "variable", variable }, label: "w" };
 }
 
+/** Of the first two channels γ is 0 and β large, so that their gated values are equal, and the largest. */
+function fedTo(name: string, shape: Shape): Float32Array {
+  const first = (value: number) => (other: number, channel: number) => (channel < 2 ? value : other);
+  // far from zero, so that squares would cancel were they summed as they are
+  if (name === "x") return normal(shape, name).map((value) => value + 30);
+  if (name === "y") return normal(shape, name);
+  if (name === "turned") return normal(shape, name).map(first(0));
+  if (name === "beta") return positive(shape, name).map(first(70));
+  if (name === "a") return positive(shape, name).map((value, i) => first(0.5)(value, i % shape[1]));
+  return positive(shape, name);
+}
+
 function runnable(outputs: Record<string, Tensor>, w: Tensor, shapes: Record<string, Shape>): Runnable {
   const variables = new Variables(1);
   const own = w.source.kind === "variable" ? [w.source.variable] : [];
-  const feeds = Object.entries(shapes).map(([name, shape]) => [
-    name,
-    // far from zero, so that squares would cancel were they summed as they are
-    name === "x" ? normal(shape, name).map((value) => value + 30) : positive(shape, name),
-  ]);
+  const feeds = Object.entries(shapes).map(([name, shape]) => [name, fedTo(name, shape)]);
   return {
     variables: Object.assign(variables, { all: () => own, tensors: () => [w] }),
     graph: { outputs, effects: [] },
@@ -69,10 +89,62 @@ function backward(at: Convolution, mask: "value" | "norm", residual: boolean): R
   return runnable({ statistics, g, sums }, w, fed);
 }
 
+/** Pools of each image's batch norm. */
+function pools(at: Convolution): Runnable {
+  const w = weightOf(at.w);
+  const y = apply(conv2dOp, [input("x", at.x), w], at.attrs);
+  const channel = [at.y[1]];
+  const z = batchNorm(y, batchStatistics(y), input("turned", channel), input("beta", channel), eps);
+  return runnable({ z, mean: mean(z, "spatial"), max: max(z, "spatial") }, w, {
+    x: at.x,
+    turned: channel,
+    beta: channel,
+  });
+}
+
+/** What two gates of batch norm's results need of the gradient behind them: a by channel; s by pixel, or none. */
+function gates(at: Convolution, pixelwise: boolean): Runnable {
+  const [n, c, h, width] = at.x;
+  const w = weightOf(at.w);
+  const shapes = {
+    x: at.x,
+    dy: at.y,
+    y: at.x,
+    residual: at.x,
+    turned: [c],
+    beta: [c],
+    a: [n, c, 1, 1],
+    ...(pixelwise && { s: [n, 1, h, width] }),
+  };
+  const [x, dy, y, residual, gamma, beta, a, s] = Object.entries(shapes).map(([k, v]) => input(k, v));
+  const statistics = batchStatistics(x);
+  const z = batchNorm(x, statistics, gamma, beta, eps);
+  const u = multiply(z, a);
+  const dx = apply(conv2dInputGradOp, [dy, w], { ...at.attrs, input: at.x });
+  // in a block s is made of the largest and y of both: here they are the same without, so that no rounding turns a sign
+  const largest = max(u, "channel");
+  const gate = pixelwise ? add(s, scale(largest, 0)) : undefined;
+  const behind = add(y, scale(gate ? multiply(u, gate) : u, 0));
+  const g = apply(reluGradOp, [add(dx, residual), behind], null);
+  const outputs: Record<string, Tensor> = { g };
+  let du = g;
+  if (gate) {
+    const ds = sumTo(multiply(g, u), s.shape);
+    const share = divide(ds, sumTo(apply(equalOp, [u, largest], null), s.shape));
+    const others = add(broadcastTo(ds, at.x), apply(selectEqualOp, [u, largest, share], null));
+    du = add(multiply(g, gate), others);
+    Object.assign(outputs, { ds, share });
+  }
+  outputs.sums = apply(batchNormGradSumsOp, [multiply(du, a), x, statistics], { eps });
+  outputs.da = sumTo(multiply(du, z), a.shape);
+  return runnable(outputs, w, shapes);
+}
+
 const titled = (at: Convolution) => `x [${at.x}] w [${at.w}] stride ${at.attrs.stride}`;
 // results too large for the caches, which the native engine stores past them
 const streamed = (ic: number, oc: number) => convolution([2, ic, oc], [182, 183], [1, 1], [1, 1], [0, 0]);
 const all = [...geometries, ...largeGeometries];
+const many = ({ x: [, c, h, w] }: Convolution) => c > 1 && h * w > 1;
 const whole = all.filter(({ w, attrs }) => !leavesGaps(w, attrs));
 const graphs: Record<string, readonly (readonly [string, Runnable])[]> = {
   batch_statistics_along: [...all, streamed(3, 64)].map((at) => [titled(at), forward(at)] as const),
@@ -82,6 +154,15 @@ const graphs: Record<string, readonly (readonly [string, Runnable])[]> = {
   "batch_norm_grad_sums_along behind a norm": whole.map(
     (at) => [titled(at), backward(at, "norm", true)] as const,
   ),
+  "mean_along of batch norm's results": [...all, streamed(3, 64)]
+    .filter(({ y: [, , h, w] }) => h * w > 1)
+    .map((at) => [titled(at), pools(at)] as const),
+  "image_sums_along for a gate by channel": [...whole, streamed(64, 3)]
+    .filter(many)
+    .map((at) => [titled(at), gates(at, false)] as const),
+  "pixel_sums_along for gates by channel and by pixel": [...whole, streamed(64, 3)]
+    .filter(many)
+    .map((at) => [titled(at), gates(at, true)] as const),
 };
 
 describe("what is computed along with a convolution", () => {

@@ -1,11 +1,13 @@
 import type { Graph } from "../graph.ts";
 import type { Pass } from "../rewrite.ts";
 import { foldBatchNorm } from "./fold-batch-norm.ts";
+import { gatesAlong } from "./gates.ts";
 import { identities } from "./identities.ts";
 import { sumByImage } from "./image-sums.ts";
 import { fuseInputGrad } from "./input-grad.ts";
 import { mergeEqual } from "./merge-equal.ts";
 import { oneProduct } from "./one-product.ts";
+import { poolsAlong } from "./pools.ts";
 import { fuseRegions } from "./regions.ts";
 import { statisticsAlong } from "./statistics.ts";
 import { recomputeNorm } from "./weight-grad.ts";
@@ -20,6 +22,9 @@ export const passes: readonly Pass[] = [
   recomputeNorm,
   fuseInputGrad,
   sumByImage,
+  mergeEqual,
+  poolsAlong,
+  gatesAlong,
   mergeEqual,
   fuseRegions,
 ];

@@ -14,6 +14,8 @@ import { byRule, type Pass, type Place } from "../rewrite.ts";
 
 type Attrs = Parameters<typeof conv2dInputGradOp.shape>[1];
 
+const none = { residual: false, mask: "none", sums: false, images: "none", eps: 0 } as const;
+
 const isOp = <A>(tensor: Tensor, { name }: Op<A>) => {
   const node = nodeOf(tensor);
   return node?.op.name === name ? (node as typeof node & { attrs: A }) : undefined;
@@ -28,7 +30,7 @@ function addResidual({ op, inputs: [a, b], only }: Place): Tensor | undefined {
   ]) {
     const grad = only(dx, conv2dInputGradOp);
     if (!grad || leavesGaps(grad.inputs[1].shape, grad.attrs as Attrs)) continue;
-    const attrs = { ...(grad.attrs as Attrs), residual: true, mask: "none", sums: false, eps: 0 } as const;
+    const attrs = { ...none, ...(grad.attrs as Attrs), residual: true };
     return apply(inputGradFusedOp, [...grad.inputs, residual], attrs);
   }
   return undefined;
@@ -39,7 +41,7 @@ function maskGradient({ op, inputs: [dx, y], only, readers, now }: Place): Tenso
   if (op.name !== reluGradOp.name) return undefined;
   const grad = only(dx, conv2dInputGradOp) ?? only(dx, inputGradFusedOp);
   if (!grad || leavesGaps(grad.inputs[1].shape, grad.attrs as Attrs)) return undefined;
-  const known = { residual: false, mask: "none", sums: false, eps: 0, ...(grad.attrs as Attrs) };
+  const known = { ...none, ...(grad.attrs as Attrs) };
   if (known.mask !== "none") return undefined;
   const attrs = known as InputGradFusedAttrs;
   const sums = readers.find((reader) => reader.op.name === batchNormGradSumsOp.name);

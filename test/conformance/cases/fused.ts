@@ -1,10 +1,14 @@
 import {
   convFusedOp,
+  extremeAlongOp,
   foldBatchNormOp,
   gradSumsAlongOp,
   type InputGradFusedAttrs,
+  imageSumsAlongOp,
   inputGradFusedOp,
   leavesGaps,
+  meanAlongOp,
+  pixelSumsAlongOp,
   statisticsAlongOp,
   weightGradOfNormOp,
 } from "../../../src/ops/fused.ts";
@@ -31,6 +35,7 @@ const forward = (affine: boolean, residual: boolean, relu: boolean) => ({
   residual,
   relu,
   statistics: false,
+  pools: "none" as const,
 });
 
 const eps = 1e-3;
@@ -42,11 +47,11 @@ const normOperands = (channels: number) => [
 
 /** Parts of a fused input gradient that come together in models. */
 const parts: readonly Omit<InputGradFusedAttrs, "input" | "stride" | "padding">[] = [
-  { residual: true, mask: "none", sums: false, eps },
-  { residual: false, mask: "value", sums: false, eps },
-  { residual: true, mask: "value", sums: false, eps },
-  { residual: false, mask: "norm", sums: false, eps },
-  { residual: true, mask: "norm", sums: false, eps },
+  { residual: true, mask: "none", sums: false, images: "none", eps },
+  { residual: false, mask: "value", sums: false, images: "none", eps },
+  { residual: true, mask: "value", sums: false, images: "none", eps },
+  { residual: false, mask: "norm", sums: false, images: "none", eps },
+  { residual: true, mask: "norm", sums: false, images: "none", eps },
 ];
 
 function inputGradOperands(at: Convolution, { residual, mask }: (typeof parts)[number]): Operand[] {
@@ -61,7 +66,14 @@ function inputGradOperands(at: Convolution, { residual, mask }: (typeof parts)[n
 }
 
 /** Ops without a kernel of their own, computed by another's record: along.test.ts has their cases. */
-export const alongOps = [statisticsAlongOp, gradSumsAlongOp] as unknown as readonly Op[];
+export const alongOps = [
+  statisticsAlongOp,
+  gradSumsAlongOp,
+  meanAlongOp,
+  extremeAlongOp,
+  imageSumsAlongOp,
+  pixelSumsAlongOp,
+] as unknown as readonly Op[];
 
 /** Ops that compile passes make. */
 export const fused = [

@@ -1,0 +1,167 @@
+// What a convolution sums of each image while its results are still in the caches: pools of what it computes, and what
+// the gradients of attention gates need of an input gradient.
+#pragma once
+#include "elementwise.h"
+#include "tile.h"
+
+namespace atento {
+namespace ATENTO_ISA {
+
+// Tensors are [N,P,C]: images, pixels, channels last. Null: left out.
+struct ImageSums {
+  int64_t P, C;
+  const float* tensor;           // what is summed: results y, or a gradient g
+  // pools [N,C] of y: its mean; and what batch normalisation makes the largest value, the smallest where γ < 0
+  float *mean, *extreme;
+  const float* gamma;            // [C]
+  // of g, beside x: Σ_p g·s and Σ_p g·s·x̂ [N,C] with a gate s [N,P], or 1
+  float *values, *products;
+  const float *x, *centre, *rate;  // x̂ = (x − centre)·rate; rate is 1/√(variance + ε)
+  const float* s;
+  // with u = a·(γ·x̂ + β) and a gate a [N,C]: Σ_c g·u, and how many u are the largest [N,P], added to what is there
+  float *pixels, *ties;
+  const float *scale, *beta, *a, *largest;  // scale is γ·rate
+};
+
+template <class T>
+constexpr int lanes_of = sizeof(T) / sizeof(float);
+
+INLINE float sum_across(V v) { return across(v, [](V a, V b) { return a + b; })[0]; }
+
+template <int n, class T>
+INLINE void get_all(const float* from, T (&to)[n]) {
+#pragma GCC unroll 4
+  for (int v = 0; v < n; ++v) to[v] = get(from + v * lanes_of<T>, T{});
+}
+
+template <int n, class T>
+INLINE void put_all(float* to, const T (&from)[n]) {
+#pragma GCC unroll 4
+  for (int v = 0; v < n; ++v) put(to + v * lanes_of<T>, from[v]);
+}
+
+// Pools of n vectors of channels from c on.
+template <class T, int n>
+INLINE void pool_channels(const ImageSums s, int64_t image, int64_t c) {
+  const float* y = s.tensor + image * s.P * s.C + c;
+  T sum[n] = {}, most[n], sign[n] = {};
+  const T zero{}, one = zero + 1.0f;
+  if (s.extreme) get_all(s.gamma + c, sign);
+#pragma GCC unroll 4
+  for (int v = 0; v < n; ++v) {
+    sign[v] = sign[v] < zero ? -one : one;
+    most[v] = zero - __builtin_inff();
+  }
+  for (int64_t p = 0; p < s.P; ++p, y += s.C) {
+#pragma GCC unroll 4
+    for (int v = 0; v < n; ++v) {
+      const T value = get(y + v * lanes_of<T>, zero), turned = sign[v] * value;
+      sum[v] += value;
+      most[v] = turned > most[v] ? turned : most[v];
+    }
+  }
+#pragma GCC unroll 4
+  for (int v = 0; v < n; ++v) {
+    most[v] = sum[v] == sum[v] ? sign[v] * most[v] : sum[v];  // where one is NaN the sum is too
+    sum[v] *= 1 / static_cast<float>(s.P);
+  }
+  put_all(s.mean + image * s.C + c, sum);
+  if (s.extreme) put_all(s.extreme + image * s.C + c, most);
+}
+
+constexpr int64_t kSummedRows = 64;
+
+// Some pixels of an image, and their sums so far, lane by lane.
+template <class T>
+struct PixelSums {
+  int64_t first, count;
+  T pixels[kSummedRows], ties[kSummedRows];
+};
+
+// Sums of n vectors of channels from c on, of some pixels.
+template <bool gated, class T, int n>
+INLINE void gradient_channels(const ImageSums s, int64_t image, int64_t c, PixelSums<T>& rows) {
+  const int64_t pixel = image * s.P + rows.first, to = image * s.C + c;
+  const float *g = s.tensor + pixel * s.C + c, *x = s.x + pixel * s.C + c;
+  const T zero{};
+  T centre[n], rate[n], scale[n], beta[n], a[n], values[n] = {}, products[n] = {};
+  get_all(s.centre + c, centre);
+  if constexpr (gated) {
+    get_all(s.scale + c, scale);
+    get_all(s.beta + c, beta);
+    get_all(s.a + to, a);
+  }
+  for (int64_t p = 0; p < rows.count; ++p, g += s.C, x += s.C) {
+    T gate = zero, largest = zero, sum = zero, ties = zero;
+    if constexpr (gated) {
+      gate = s.s[pixel + p] - zero, largest = s.largest[pixel + p] - zero;
+      sum = rows.pixels[p], ties = rows.ties[p];
+    }
+#pragma GCC unroll 4
+    for (int v = 0; v < n; ++v) {
+      T value = get(g + v * lanes_of<T>, zero);
+      const T centred = get(x + v * lanes_of<T>, zero) - centre[v];
+      if constexpr (gated) {
+        const T u = (centred * scale[v] + beta[v]) * a[v];
+        sum += value * u;
+        ties += select_tied(u, largest, zero + 1.0f, zero);
+        value *= gate;
+      }
+      values[v] += value;
+      products[v] += value * centred;
+    }
+    if constexpr (gated) rows.pixels[p] = sum, rows.ties[p] = ties;
+  }
+  get_all(s.rate + c, rate);
+#pragma GCC unroll 4
+  for (int v = 0; v < n; ++v) products[v] *= rate[v];
+  if (rows.first > 0) {
+    T before[n], products_before[n];
+    get_all(s.values + to, before);
+    get_all(s.products + to, products_before);
+#pragma GCC unroll 4
+    for (int v = 0; v < n; ++v) values[v] += before[v], products[v] += products_before[v];
+  }
+  put_all(s.values + to, values);
+  put_all(s.products + to, products);
+}
+
+template <bool gated>
+INLINE void gradients_of_image(const ImageSums& s, int64_t image, int64_t begin, int64_t end) {
+  for (int64_t first = 0; first < s.P; first += kSummedRows) {
+    PixelSums<V> rows;
+    PixelSums<float> rest;
+    rows.first = rest.first = first;
+    rows.count = rest.count = min(kSummedRows, s.P - first);
+    for (int64_t p = 0; gated && p < rows.count; ++p) {
+      rows.pixels[p] = rows.ties[p] = V{};
+      rest.pixels[p] = rest.ties[p] = 0;
+    }
+    int64_t c = begin;
+    for (; c + kPanel <= end; c += kPanel) gradient_channels<gated, V, kVectors>(s, image, c, rows);
+    for (; c + L <= end; c += L) gradient_channels<gated, V, 1>(s, image, c, rows);
+    for (; c < end; ++c) gradient_channels<gated, float, 1>(s, image, c, rest);
+    for (int64_t p = 0; gated && p < rows.count; ++p) {
+      s.pixels[image * s.P + first + p] += sum_across(rows.pixels[p]) + rest.pixels[p];
+      s.ties[image * s.P + first + p] += sum_across(rows.ties[p]) + rest.ties[p];
+    }
+  }
+}
+
+// Before the first sums of `count` pixels.
+INLINE void clear_pixels(const ImageSums& s, int64_t image, int64_t count) {
+  clear(s.pixels + image * s.P, count);
+  clear(s.ties + image * s.P, count);
+}
+
+// Channels [c, end) of one image.
+static void sum_image(const ImageSums& s, int64_t image, int64_t c, int64_t end) {
+  if (s.a) return gradients_of_image<true>(s, image, c, end);
+  if (s.values) return gradients_of_image<false>(s, image, c, end);
+  for (; c + kPanel <= end; c += kPanel) pool_channels<V, kVectors>(s, image, c);
+  for (; c + L <= end; c += L) pool_channels<V, 1>(s, image, c);
+  for (; c < end; ++c) pool_channels<float, 1>(s, image, c);
+}
+
+}  // namespace ATENTO_ISA
+}  // namespace atento
