@@ -90,25 +90,26 @@ INLINE int prepares(const Way& way) { return way.prepares ? 13 : 0; }
 // ---- forward: x [N,IH,IW,IC], w [KH,KW,IC,OC] → y [N,OH,OW,OC]
 
 // What follows the convolution; operands, where asked for: x, w, affine [2,OC], residual, γ [OC] for `extreme`, y,
-// statistics [2,OC], mean [N,OC] for `pools`, extreme [N,OC].
+// statistics [2,OC], mean [N,OC], extreme [N,OC] (see ImageSums).
 struct ForwardParts {
-  bool affine, residual, relu, statistics, pools, extreme;
+  bool affine, residual, relu, statistics, mean, extreme;
+  bool pools() const { return mean || extreme; }
   int y() const { return 2 + affine + residual + extreme; }
-  int mean() const { return y() + 1 + statistics; }
+  int at_mean() const { return y() + 1 + statistics; }
+  int at_extreme() const { return at_mean() + mean; }
 };
 
 INLINE ForwardParts forward_parts(const double* p) {
   const int flags = static_cast<int>(p[13]);
   return {(flags & forward::affine) != 0,     (flags & forward::residual) != 0, (flags & forward::relu) != 0,
-          (flags & forward::statistics) != 0, (flags & forward::pools) != 0,    (flags & forward::extreme) != 0};
+          (flags & forward::statistics) != 0, (flags & forward::mean) != 0,     (flags & forward::extreme) != 0};
 }
 
 static bool conv2d_plan(const double* p, Plan& plan) {
   const ConvDims d = conv_dims(p);
   if (!conv_dims_fit(d)) return false;
   const ForwardParts parts = forward_parts(p);
-  if (parts.extreme && !parts.pools) return false;
-  plan.operands = parts.mean() + parts.pools + parts.extreme;
+  plan.operands = parts.at_extreme() + parts.extreme;
   plan.lengths[0] = d.N * image_x(d);
   plan.lengths[1] = weights(d);
   if (parts.affine) plan.lengths[2] = 2 * d.OC;
@@ -116,12 +117,12 @@ static bool conv2d_plan(const double* p, Plan& plan) {
   if (parts.extreme) plan.lengths[parts.y() - 1] = d.OC;
   plan.lengths[parts.y()] = d.N * image_y(d);
   if (parts.statistics) plan.lengths[parts.y() + 1] = 2 * d.OC;
-  for (int k = parts.mean(); k < plan.operands; ++k) plan.lengths[k] = d.N * d.OC;
+  for (int k = parts.at_mean(); k < plan.operands; ++k) plan.lengths[k] = d.N * d.OC;
   const Means means = means_of(d, false);
   const Way way = way_of(d, means, false);
-  const bool sums = parts.statistics || parts.pools;
+  const bool sums = parts.statistics || parts.pools();
   plan_way(way, shared_parts(way, d.OC, parts.statistics, 0, 0), sums, plan);
-  if (parts.pools && !meets_images(d, means, false)) plan.pieces[2] = static_cast<int>(d.N);
+  if (parts.pools() && !meets_images(d, means, false)) plan.pieces[2] = static_cast<int>(d.N);
   if (!sums) plan.prepares = prepares(way);
   return true;
 }
@@ -132,17 +133,15 @@ static void conv2d_run(const Call& call, int phase, int piece) {
   const Means means = means_of(d, false);
   const Way way = way_of(d, means, false);
   double* totals = reinterpret_cast<double*>(call.shared + shared_parts(way, d.OC, parts.statistics, 0, 0).totals);
-  const bool in_tiles = parts.pools && meets_images(d, means, false);
+  const bool in_tiles = parts.pools() && meets_images(d, means, false);
   float* y = call.operands[parts.y()];
   ImageSums images{};
-  if (parts.pools) {
-    images.P = d.OH * d.OW, images.C = d.OC, images.tensor = y;
-    images.mean = call.operands[parts.mean()];
-    if (parts.extreme) images.extreme = call.operands[parts.mean() + 1], images.gamma = call.operands[parts.y() - 1];
-  }
+  if (parts.pools()) images.P = d.OH * d.OW, images.C = d.OC, images.tensor = y;
+  if (parts.mean) images.mean = call.operands[parts.at_mean()];
+  if (parts.extreme) images.extreme = call.operands[parts.at_extreme()], images.gamma = call.operands[parts.y() - 1];
   if (phase == 2) {
     if (parts.statistics && piece == 0) statistics_of(totals, way.blocks, d.OC, d.N * d.OH * d.OW, call.operands[parts.y() + 1]);
-    if (parts.pools && !in_tiles) sum_image(images, piece, 0, d.OC);
+    if (parts.pools() && !in_tiles) sum_image(images, piece, 0, d.OC);
     return;
   }
   Epilogue e{};

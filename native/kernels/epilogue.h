@@ -15,7 +15,7 @@ typedef double DU __attribute__((vector_size(8 * L), aligned(8), may_alias));
 
 // What is done to results, in this order: bits of the parameters of a convolution and of an input gradient.
 namespace forward {
-enum : int { affine = 1, residual = 2, relu = 4, statistics = 8, pools = 16, extreme = 32 };
+enum : int { affine = 1, residual = 2, relu = 4, statistics = 8, mean = 16, extreme = 32 };
 }
 namespace input_grad {
 enum : int { residual = 1, mask = 2, norm = 4, sums = 8, images = 16, gated = 32 };

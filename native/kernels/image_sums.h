@@ -65,7 +65,7 @@ INLINE void pool_channels(const ImageSums s, int64_t image, int64_t c) {
     most[v] = sum[v] == sum[v] ? sign[v] * most[v] : sum[v];  // where one is NaN the sum is too
     sum[v] *= 1 / static_cast<float>(s.P);
   }
-  put_all(s.mean + image * s.C + c, sum);
+  if (s.mean) put_all(s.mean + image * s.C + c, sum);
   if (s.extreme) put_all(s.extreme + image * s.C + c, most);
 }
 

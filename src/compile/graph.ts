@@ -6,4 +6,7 @@ export interface Graph {
   readonly effects: readonly Tensor[];
 }
 
+/** What a graph is computed for. */
+export const rootsOf = ({ outputs, effects }: Graph): Tensor[] => [...Object.values(outputs), ...effects];
+
 export type Values = Readonly<Record<string, Float32Array>>;

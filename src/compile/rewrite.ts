@@ -1,7 +1,7 @@
 import { topologicalOrder } from "../autodiff/gradient.ts";
 import { type Node, nodeOf, type Op } from "../ops/op.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import type { Graph } from "./graph.ts";
+import { type Graph, rootsOf } from "./graph.ts";
 
 export type OpNode = Node & { readonly op: Op };
 
@@ -15,6 +15,15 @@ export interface Place extends OpNode {
   now(old: Tensor): Tensor | undefined;
   /** The node behind an input when it is an application of this op and nobody else reads it; this one does so `times`. */
   only<A>(input: Tensor, op: Op<A>, times?: number): (Node<A> & { readonly op: Op }) | undefined;
+}
+
+/** The node behind a tensor when it is an application of this op. */
+export function applied<A>(
+  x: Tensor | undefined,
+  { name }: Op<A>,
+): (Node<A> & { readonly op: Op }) | undefined {
+  const node = x && nodeOf(x);
+  return node?.op.name === name ? (node as Node<A> & { readonly op: Op }) : undefined;
 }
 
 /** Returns what stands in for the node, or undefined to leave it. */
@@ -35,7 +44,7 @@ export const byRule =
     rewrite(graph, begin(graph));
 
 function rewrite(graph: Graph, rule: Rule): Graph {
-  const roots = [...Object.values(graph.outputs), ...graph.effects];
+  const roots = rootsOf(graph);
   const order = topologicalOrder(roots);
   const readers = new Map<Tensor, OpNode[]>();
   const counts = new Map<Tensor, number>();

@@ -1,14 +1,14 @@
 import { topologicalOrder } from "../autodiff/gradient.ts";
 import { isView, nodeOf } from "../ops/op.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import type { Graph } from "./graph.ts";
+import { type Graph, rootsOf } from "./graph.ts";
 
 /**
  * Order in which a graph is computed: each tensor after its inputs, and an op that overwrites a variable after
  * everything that reads the old value.
  */
 export function schedule(graph: Graph): Tensor[] {
-  const roots = [...Object.values(graph.outputs), ...graph.effects];
+  const roots = rootsOf(graph);
   const readers = new Map<Tensor, Tensor[]>();
   for (const tensor of topologicalOrder(roots)) {
     for (const x of (nodeOf(tensor)?.inputs ?? []).map(seen)) {

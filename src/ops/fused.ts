@@ -51,8 +51,10 @@ export interface ConvFusedAttrs extends ConvAttrs {
   readonly relu: boolean;
   /** A `batch_statistics_along` of the result follows. */
   readonly statistics: boolean;
-  /** A `mean_along` of the result follows; or `both`, it and an `extreme_along`. */
-  readonly pools: "none" | "mean" | "both";
+  /** A `mean_along` of the result follows. */
+  readonly mean: boolean;
+  /** An `extreme_along` of the result follows. */
+  readonly extreme: boolean;
 }
 
 /**
@@ -65,7 +67,7 @@ export const convFusedOp = defineOp<ConvFusedAttrs>({
     const y = convolvedShape("conv2d_fused", x, w, attrs);
     if (attrs.affine) expectSame("conv2d_fused", "affine", rest.shift() ?? [], [2, w[0]]);
     if (attrs.residual) expectSame("conv2d_fused", "residual", rest.shift() ?? [], y);
-    if (attrs.pools === "both") expectSame("conv2d_fused", "gamma", rest.shift() ?? [], [w[0]]);
+    if (attrs.extreme) expectSame("conv2d_fused", "gamma", rest.shift() ?? [], [w[0]]);
     return y;
   },
   layout: "activation",
@@ -83,9 +85,9 @@ export const convFusedOp = defineOp<ConvFusedAttrs>({
     }
   },
   native: (node) => {
-    const { affine, residual, relu, statistics, pools } = node.attrs;
+    const { affine, residual, relu, statistics, mean, extreme } = node.attrs;
     if (residual) expectLayout("conv2d_fused", "residual", node.inputs[affine ? 3 : 2], "activation");
-    const flags = [affine, residual, relu, statistics, pools !== "none", pools === "both"];
+    const flags = [affine, residual, relu, statistics, mean, extreme];
     return withFlags(conv2dOp.native(node), flags);
   },
   multiplyAdds: ({ inputs: [, w], output }) => sizeOf(output.shape) * sizeOf(w.shape.slice(1)),

@@ -89,13 +89,14 @@ function backward(at: Convolution, mask: "value" | "norm", residual: boolean): R
   return runnable({ statistics, g, sums }, w, fed);
 }
 
-/** Pools of each image's batch norm. */
-function pools(at: Convolution): Runnable {
+/** Pools of each image's batch norm; or the largest values alone. */
+function pools(at: Convolution, alone = false): Runnable {
   const w = weightOf(at.w);
   const y = apply(conv2dOp, [input("x", at.x), w], at.attrs);
   const channel = [at.y[1]];
   const z = batchNorm(y, batchStatistics(y), input("turned", channel), input("beta", channel), eps);
-  return runnable({ z, mean: mean(z, "spatial"), max: max(z, "spatial") }, w, {
+  const largest = { max: max(z, "spatial") };
+  return runnable(alone ? largest : { z, mean: mean(z, "spatial"), ...largest }, w, {
     x: at.x,
     turned: channel,
     beta: channel,
@@ -154,13 +155,16 @@ const graphs: Record<string, readonly (readonly [string, Runnable])[]> = {
   "batch_norm_grad_sums_along behind a norm": whole.map(
     (at) => [titled(at), backward(at, "norm", true)] as const,
   ),
-  "mean_along of batch norm's results": [...all, streamed(3, 64)]
+  "mean_along and extreme_along of batch norm's results": [...all, streamed(3, 64)]
     .filter(({ y: [, , h, w] }) => h * w > 1)
     .map((at) => [titled(at), pools(at)] as const),
+  "extreme_along alone": geometries
+    .filter(({ y: [, , h, w] }) => h * w > 1)
+    .map((at) => [titled(at), pools(at, true)] as const),
   "image_sums_along for a gate by channel": [...whole, streamed(64, 3)]
     .filter(many)
     .map((at) => [titled(at), gates(at, false)] as const),
-  "pixel_sums_along for gates by channel and by pixel": [...whole, streamed(64, 3)]
+  "image_sums_along and pixel_sums_along for gates by channel and by pixel": [...whole, streamed(64, 3)]
     .filter(many)
     .map((at) => [titled(at), gates(at, true)] as const),
 };
@@ -169,7 +173,7 @@ describe("what is computed along with a convolution", () => {
   test.each(Object.entries(graphs))("%s: passes make it", (name, made) => {
     for (const [, { graph }] of made) {
       const ops = schedule(optimize(graph)).flatMap((x) => nodeOf(x)?.op.name ?? []);
-      expect(ops).toContain(name.split(" ")[0]);
+      for (const made of name.match(/\w+_along/g)!) expect(ops).toContain(made);
     }
   });
 

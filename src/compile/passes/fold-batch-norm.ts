@@ -14,7 +14,7 @@ function foldNorm({ op, inputs, attrs, only }: Place): Tensor | undefined {
   if (!conv) return undefined;
   const affine = apply(foldBatchNormOp, statistics, attrs as { eps: number });
   affine.label = conv.output.label;
-  const none = { residual: false, relu: false, statistics: false, pools: "none" } as const;
+  const none = { residual: false, relu: false, statistics: false, mean: false, extreme: false };
   return apply(convFusedOp, [...conv.inputs, affine], { ...conv.attrs, ...none, affine: true });
 }
 

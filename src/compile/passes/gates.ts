@@ -8,29 +8,23 @@ import {
   inputGradParts,
   pixelSumsAlongOp,
 } from "../../ops/fused.ts";
-import { apply, nodeOf, type Op } from "../../ops/op.ts";
+import { apply, nodeOf } from "../../ops/op.ts";
 import { constantOp } from "../../ops/shape.ts";
 import { sameShape, type Tensor } from "../../tensor/tensor.ts";
-import type { Graph } from "../graph.ts";
-import { byRule, type Pass, type Place } from "../rewrite.ts";
+import { type Graph, rootsOf } from "../graph.ts";
+import { applied, byRule, type Pass, type Place } from "../rewrite.ts";
 
-const isOp = <A>(x: Tensor | undefined, { name }: Op<A>) => {
-  const node = x && nodeOf(x);
-  return node?.op.name === name ? (node as typeof node & { attrs: A }) : undefined;
-};
-
-const isConstant = (x: Tensor, value: number) =>
-  (isOp(x, constantOp)?.attrs as { value: number } | undefined)?.value === value;
+const isConstant = (x: Tensor, value: number) => applied(x, constantOp)?.attrs.value === value;
 
 /** The input gradient a tensor is, if nothing is summed of it yet. */
 const gradient = (x: Tensor) => {
-  const node = isOp(x, inputGradFusedOp);
+  const node = applied(x, inputGradFusedOp);
   return node && !node.attrs.sums && node.attrs.mask !== "norm" ? x : undefined;
 };
 
 /** A factor of a product and the other one; x itself is a product with nothing. */
 function factors(x: Tensor): readonly (readonly [Tensor, Tensor?])[] {
-  const [a, b] = isOp(x, multiplyOp)?.inputs ?? [];
+  const [a, b] = applied(x, multiplyOp)?.inputs ?? [];
   return a && b ? [[a, b], [b, a], [x]] : [[x]];
 }
 
@@ -42,7 +36,7 @@ interface Split {
 }
 
 function splitOf(x: Tensor): Split | undefined {
-  const terms = (sum: Tensor): Tensor[] => isOp(sum, addOp)?.inputs.flatMap(terms) ?? [sum];
+  const terms = (sum: Tensor): Tensor[] => applied(sum, addOp)?.inputs.flatMap(terms) ?? [sum];
   const all = terms(x);
   for (const term of all) {
     for (const [g, gate] of factors(term)) {
@@ -57,7 +51,7 @@ function splitOf(x: Tensor): Split | undefined {
 
 /** x̂ of batch norm: what it makes of x without γ and β. */
 function hatOf(y: Tensor | undefined) {
-  const norm = isOp(y, batchNormOp);
+  const norm = applied(y, batchNormOp);
   return norm && isConstant(norm.inputs[2], 1) && isConstant(norm.inputs[3], 0) ? norm : undefined;
 }
 
@@ -84,7 +78,7 @@ function pixelSum({ op, inputs: [x], output }: Pick<Place, "op" | "inputs" | "ou
   for (const [g, gated] of factors(x)) {
     if (!gated || !gradient(g)) continue;
     for (const [y, a] of factors(gated)) {
-      const norm = isOp(y, batchNormOp);
+      const norm = applied(y, batchNormOp);
       if (norm && a && sameShape(a.shape, [n, c, 1, 1])) return { g, gated, norm, a };
     }
   }
@@ -93,7 +87,7 @@ function pixelSum({ op, inputs: [x], output }: Pick<Place, "op" | "inputs" | "ou
 
 /** How many channels have the largest of their pixel's values, Σ_c equal(u, largest): max's gradient is shared among them. */
 function tieSum({ op, inputs: [x], output }: Pick<Place, "op" | "inputs" | "output">) {
-  const equal = op.name === sumToOp.name ? isOp(x, equalOp) : undefined;
+  const equal = op.name === sumToOp.name ? applied(x, equalOp) : undefined;
   const [u, largest] = equal?.inputs ?? [];
   return u && largest && sameShape(largest.shape, output.shape) && largest.shape[1] === 1 && u.shape[1] > 1
     ? { u, largest }
@@ -113,7 +107,7 @@ function gatesOf(graph: Graph): Map<Tensor, Found> {
   const found = new Map<Tensor, Found>();
   const gradientOf = new Map<Tensor, Tensor>(); // of gated values
   const of = (g: Tensor) => found.get(g) ?? found.set(g, {}).get(g)!;
-  for (const x of topologicalOrder([...Object.values(graph.outputs), ...graph.effects])) {
+  for (const x of topologicalOrder(rootsOf(graph))) {
     const node = nodeOf(x);
     if (!node) continue;
     const sum = imageSum(node);
@@ -152,12 +146,12 @@ function summing(
   return apply(inputGradFusedOp, [...inputs, ...(more as Tensor[])], {
     ...(attrs as InputGradFusedAttrs),
     images: gate ? "gated" : "sums",
-    eps: (hat!.attrs as { eps: number }).eps,
+    eps: hat!.attrs.eps,
   });
 }
 
 const partsOf = (g: Tensor) => {
-  const node = isOp(g, inputGradFusedOp)!;
+  const node = applied(g, inputGradFusedOp)!;
   return { ...node.attrs, ...inputGradParts(node.inputs, node.attrs) };
 };
 

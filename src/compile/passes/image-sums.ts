@@ -11,21 +11,16 @@ import {
   sumTo,
   sumToOp,
 } from "../../ops/elementwise.ts";
-import { apply, nodeOf, type Op } from "../../ops/op.ts";
+import { apply } from "../../ops/op.ts";
 import { constant, reshape } from "../../ops/shape.ts";
 import { type Shape, sameShape, type Tensor } from "../../tensor/tensor.ts";
-import { byRule, type Pass, type Place } from "../rewrite.ts";
+import { applied, byRule, type Pass, type Place } from "../rewrite.ts";
 
 /** A term `values`·`rate` of a gradient [N,C,H,W], the rate [N,C,1,1]; without values they are 1. */
 interface Term {
   readonly values?: Tensor;
   readonly rate: Tensor;
 }
-
-const inputsOf = (x: Tensor, { name }: Op<never>) => {
-  const node = nodeOf(x);
-  return node?.op.name === name ? node.inputs : undefined;
-};
 
 const perImage = ([n, c]: Shape): Shape => [n, c, 1, 1];
 
@@ -34,20 +29,20 @@ const vector = (v: Tensor) => reshape(v, [1, v.shape[0], 1, 1]);
 /** The terms of a sum, when all of them are of that form. */
 function termsOf(x: Tensor): Term[] | undefined {
   const isRate = (y: Tensor) => sameShape(y.shape, perImage(x.shape));
-  const parts = inputsOf(x, addOp);
+  const parts = applied(x, addOp)?.inputs;
   if (parts) {
     const terms = parts.map((part) => (sameShape(part.shape, x.shape) ? termsOf(part) : undefined));
     return terms.every((known) => known !== undefined) ? terms.flat() : undefined;
   }
-  const factors = inputsOf(x, multiplyOp);
+  const factors = applied(x, multiplyOp)?.inputs;
   if (factors) {
     const rate = factors.find(isRate);
     const values = factors.find((y) => sameShape(y.shape, x.shape));
     return rate && values && [{ values, rate }];
   }
-  const [repeated] = inputsOf(x, broadcastToOp) ?? [];
+  const [repeated] = applied(x, broadcastToOp)?.inputs ?? [];
   if (repeated) return isRate(repeated) ? [{ rate: repeated }] : undefined;
-  const [y, maximum, share] = inputsOf(x, selectEqualOp) ?? [];
+  const [y, maximum, share] = applied(x, selectEqualOp)?.inputs ?? [];
   if (!y || !isRate(maximum) || !isRate(share)) return undefined;
   return [{ values: apply(equalOp, [y, maximum], null), rate: share }];
 }
@@ -84,12 +79,13 @@ function sumOfProduct({ op, inputs: [product], output }: Place): Tensor | undefi
   if (op.name !== sumToOp.name || product.shape.length !== 4) return undefined;
   const image = perImage(product.shape);
   if (!sameShape(output.shape, image) || sameShape(product.shape, image)) return undefined;
-  const factors = inputsOf(product, multiplyOp);
-  const y = factors?.find((factor) => inputsOf(factor, batchNormOp));
+  const factors = applied(product, multiplyOp)?.inputs;
+  const y = factors?.find((factor) => applied(factor, batchNormOp));
   const u = factors?.find((factor) => factor !== y);
   if (!y || !u || !sameShape(u.shape, product.shape)) return undefined;
-  const [x, statistics, gamma, beta] = inputsOf(y, batchNormOp)!;
-  const hat = normalized(x, statistics, (nodeOf(y)!.attrs as { eps: number }).eps);
+  const { inputs, attrs } = applied(y, batchNormOp)!;
+  const [x, statistics, gamma, beta] = inputs;
+  const hat = normalized(x, statistics, attrs.eps);
   return add(
     multiply(sumTo(multiply(u, hat), image), vector(gamma)),
     multiply(sumTo(u, image), vector(beta)),

@@ -8,18 +8,13 @@ import {
   inputGradParts,
   leavesGaps,
 } from "../../ops/fused.ts";
-import { apply, nodeOf, type Op } from "../../ops/op.ts";
+import { apply } from "../../ops/op.ts";
 import { sameShape, type Tensor } from "../../tensor/tensor.ts";
-import { byRule, type Pass, type Place } from "../rewrite.ts";
+import { applied, byRule, type Pass, type Place } from "../rewrite.ts";
 
 type Attrs = Parameters<typeof conv2dInputGradOp.shape>[1];
 
 const none = { residual: false, mask: "none", sums: false, images: "none", eps: 0 } as const;
-
-const isOp = <A>(tensor: Tensor, { name }: Op<A>) => {
-  const node = nodeOf(tensor);
-  return node?.op.name === name ? (node as typeof node & { attrs: A }) : undefined;
-};
 
 /** add(input gradient, residual) → the input gradient adds it; which of the two is the residual does not matter. */
 function addResidual({ op, inputs: [a, b], only }: Place): Tensor | undefined {
@@ -68,14 +63,14 @@ function maskGradient({ op, inputs: [dx, y], only, readers, now }: Place): Tenso
 
 /** The batch norm whose ReLU y is. */
 function normOf(y: Tensor) {
-  const relu = isOp(y, reluOp);
-  return relu && isOp(relu.inputs[0], batchNormOp);
+  const relu = applied(y, reluOp);
+  return relu && applied(relu.inputs[0], batchNormOp);
 }
 
 /** batch_norm_grad_sums(input gradient that sums them, x) → they are there. */
 function sumsAlong({ op, inputs, attrs }: Place): Tensor | undefined {
   if (op.name !== batchNormGradSumsOp.name) return undefined;
-  const grad = isOp(inputs[0], inputGradFusedOp);
+  const grad = applied(inputs[0], inputGradFusedOp);
   if (!grad?.attrs.sums || inputGradParts(grad.inputs, grad.attrs).x !== inputs[1]) return undefined;
   return apply(gradSumsAlongOp, inputs, attrs as { eps: number });
 }

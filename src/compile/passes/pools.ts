@@ -8,54 +8,55 @@ import {
   meanAlongOp,
   statisticsAlongOp,
 } from "../../ops/fused.ts";
-import { apply, nodeOf, type Op } from "../../ops/op.ts";
+import { apply, nodeOf } from "../../ops/op.ts";
 import { maxOp, meanOp, type Over } from "../../ops/reduce.ts";
 import { sameShape, type Tensor } from "../../tensor/tensor.ts";
-import type { Graph } from "../graph.ts";
-import { byRule, type OpNode, type Pass, type Place } from "../rewrite.ts";
-
-const isOp = (x: Tensor, { name }: Op<never>) => {
-  const node = nodeOf(x);
-  return node?.op.name === name ? node : undefined;
-};
+import { type Graph, rootsOf } from "../graph.ts";
+import { applied, byRule, type OpNode, type Pass, type Place } from "../rewrite.ts";
 
 /** The batch norm of a convolution's results of which this pools all pixels of each image. */
 function pooledNorm({ op, inputs: [z], attrs, output }: Pick<OpNode, "op" | "inputs" | "attrs" | "output">) {
   const [n, c, h, w] = z?.shape ?? [];
   const pools = op.name === meanOp.name || op.name === maxOp.name;
   const over = pools ? (attrs as Over).over === "spatial" : op.name === sumToOp.name;
-  const norm = over && h * w > 1 && sameShape(output.shape, [n, c, 1, 1]) ? isOp(z, batchNormOp) : undefined;
+  const norm =
+    over && h * w > 1 && sameShape(output.shape, [n, c, 1, 1]) ? applied(z, batchNormOp) : undefined;
   if (!norm) return undefined;
-  const conv = isOp(norm.inputs[0], convFusedOp);
-  return conv && isOp(norm.inputs[1], statisticsAlongOp)?.inputs[0] === conv.output ? norm : undefined;
+  const conv = applied(norm.inputs[0], convFusedOp);
+  return conv && applied(norm.inputs[1], statisticsAlongOp)?.inputs[0] === conv.output ? norm : undefined;
 }
 
+/** What is asked for of a convolution: of the pixel with the largest value γ tells which it is. */
 interface Wanted {
-  readonly pools: ConvFusedAttrs["pools"];
-  readonly gamma?: Tensor;
+  mean: boolean;
+  gamma?: Tensor;
 }
 
-/** What is pooled of each convolution. Of the pixel with the largest value γ tells which it is, so it must be there. */
 function wantedOf(graph: Graph): Map<Tensor, Wanted> {
   const wanted = new Map<Tensor, Wanted>();
-  for (const x of topologicalOrder([...Object.values(graph.outputs), ...graph.effects])) {
+  for (const x of topologicalOrder(rootsOf(graph))) {
     const node = nodeOf(x);
     const norm = node && pooledNorm(node);
     if (!norm) continue;
     const [conv, , gamma] = norm.inputs;
-    const known = wanted.get(conv);
-    const both = node.op.name === maxOp.name && gamma.source.kind === "variable";
-    if (known?.pools !== "both") wanted.set(conv, both ? { pools: "both", gamma } : { pools: "mean" });
+    const asked = wanted.get(conv) ?? { mean: false };
+    if (node.op.name !== maxOp.name) asked.mean = true;
+    else if (!nodeOf(gamma)) asked.gamma ??= gamma;
+    wanted.set(conv, asked);
   }
   return wanted;
 }
 
-/** The convolution sums along. */
+/** The convolution takes them along. */
 function pooling({ op, inputs, attrs, old }: Place, wanted: ReadonlyMap<Tensor, Wanted>): Tensor | undefined {
   const asked = op.name === convFusedOp.name ? wanted.get(old) : undefined;
   if (!asked) return undefined;
-  const { pools, gamma } = asked;
-  return apply(convFusedOp, [...inputs, ...(gamma ? [gamma] : [])], { ...(attrs as ConvFusedAttrs), pools });
+  const { mean, gamma } = asked;
+  const also = { mean, extreme: gamma !== undefined };
+  return apply(convFusedOp, [...inputs, ...(gamma ? [gamma] : [])], {
+    ...(attrs as ConvFusedAttrs),
+    ...also,
+  });
 }
 
 /** mean(batch_norm(y)) = batch_norm(mean(y)); max(batch_norm(y)) = batch_norm(max(y)), or of the minimum where γ < 0. */
@@ -63,17 +64,15 @@ function pooled(place: Place): Tensor | undefined {
   const norm = pooledNorm(place);
   if (!norm) return undefined;
   const [y, ...rest] = norm.inputs;
-  const { attrs, inputs } = nodeOf(y)! as OpNode & { attrs: ConvFusedAttrs };
-  const of = (x: Tensor) => apply(batchNormOp, [x, ...rest], norm.attrs as { eps: number });
+  const { attrs, inputs } = applied(y, convFusedOp)!;
+  const of = (x: Tensor) => apply(batchNormOp, [x, ...rest], norm.attrs);
   if (place.op.name !== maxOp.name) {
     const mean = of(apply(meanAlongOp, [y], { over: "spatial" }));
     const [, , h, w] = y.shape;
     return place.op.name === sumToOp.name ? scale(mean, h * w) : mean;
   }
   const gamma = inputs.at(-1)!;
-  return attrs.pools === "both" && gamma === rest[1]
-    ? of(apply(extremeAlongOp, [y, gamma], null))
-    : undefined;
+  return attrs.extreme && gamma === rest[1] ? of(apply(extremeAlongOp, [y, gamma], null)) : undefined;
 }
 
 export const poolsAlong: Pass = {

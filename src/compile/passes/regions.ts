@@ -16,7 +16,7 @@ import {
 import { apply, nodeOf } from "../../ops/op.ts";
 import { maxOp, meanOp } from "../../ops/reduce.ts";
 import { type Shape, sameShape, sizeOf, type Tensor } from "../../tensor/tensor.ts";
-import type { Graph } from "../graph.ts";
+import { type Graph, rootsOf } from "../graph.ts";
 import { hole, regionAlongOp, regionOp } from "../region.ts";
 import { extentOf, regionShape } from "../region-program.ts";
 import type { OpNode, Pass } from "../rewrite.ts";
@@ -90,7 +90,7 @@ class Plan {
   readonly #kept: ReadonlySet<Tensor>;
 
   constructor(graph: Graph) {
-    this.order = topologicalOrder([...Object.values(graph.outputs), ...graph.effects]);
+    this.order = topologicalOrder(rootsOf(graph));
     this.#kept = new Set(Object.values(graph.outputs));
     for (const x of this.order) {
       const node = nodeOf(x);

@@ -12,7 +12,7 @@ export const statisticsAlong: Pass = {
   summary: "a convolution sums the batch statistics of its results while it stores them",
   run: byRule(() => ({ op, inputs, attrs, readers }) => {
     if (op.name === conv2dOp.name && readers.some((reader) => reader.op.name === batchStatisticsOp.name)) {
-      const none = { affine: false, residual: false, relu: false, pools: "none" } as const;
+      const none = { affine: false, residual: false, relu: false, mean: false, extreme: false };
       return apply(convFusedOp, inputs, { ...(attrs as Attrs), ...none, statistics: true });
     }
     if (op.name !== batchStatisticsOp.name) return undefined;

@@ -35,7 +35,8 @@ const forward = (affine: boolean, residual: boolean, relu: boolean) => ({
   residual,
   relu,
   statistics: false,
-  pools: "none" as const,
+  mean: false,
+  extreme: false,
 });
 
 const eps = 1e-3;
