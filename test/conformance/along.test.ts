@@ -136,6 +136,7 @@ function gates(at: Convolution, pixelwise: boolean): Runnable {
     du = add(multiply(g, gate), others);
     Object.assign(outputs, { ds, share });
   }
+  if (!gate) outputs.twice = sumTo(add(g, g), a.shape); // one of the two is summed along, the other is not lost
   outputs.sums = apply(batchNormGradSumsOp, [multiply(du, a), x, statistics], { eps });
   outputs.da = sumTo(multiply(du, z), a.shape);
   return runnable(outputs, w, shapes);

@@ -16,7 +16,7 @@ import { applied, byRule, type Pass, type Place } from "../rewrite.ts";
 
 const isConstant = (x: Tensor, value: number) => applied(x, constantOp)?.attrs.value === value;
 
-/** The input gradient a tensor is, if nothing is summed of it yet. */
+/** The input gradient a tensor is, if it sums nothing over the batch. */
 const gradient = (x: Tensor) => {
   const node = applied(x, inputGradFusedOp);
   return node && !node.attrs.sums && node.attrs.mask !== "norm" ? x : undefined;
@@ -38,11 +38,11 @@ interface Split {
 function splitOf(x: Tensor): Split | undefined {
   const terms = (sum: Tensor): Tensor[] => applied(sum, addOp)?.inputs.flatMap(terms) ?? [sum];
   const all = terms(x);
-  for (const term of all) {
+  for (const [at, term] of all.entries()) {
     for (const [g, gate] of factors(term)) {
       if (!gradient(g)) continue;
       const [n, , h, w] = g.shape;
-      const rest = all.filter((other) => other !== term);
+      const rest = all.filter((_, k) => k !== at);
       if (!gate || sameShape(gate.shape, [n, 1, h, w])) return { g, gate, rest };
     }
   }
