@@ -159,8 +159,8 @@ static void conv2d_run(const Call& call, int phase, int piece) {
 
 // What follows; operands, where asked for: dy, w, residual, mask, x and statistics [2,IC] for `norm`, `sums` or `images`,
 // γ and β [IC] for `norm` or `gated`, gates [N,IC] and [N,IH·IW] and the largest value [N,IH·IW] for `gated`, dx, sums
-// [2,IC], two sums of each image [N,IC] for `images`, two of each pixel [N,IH·IW] for `gated` (see ImageSums). `norm`: the mask is that of ReLU over the batch
-// normalisation of x. Gaps get none of it, so it is refused where they exist.
+// [2,IC], two sums of each image [N,IC] for `images`, two of each pixel [N,IH·IW] for `gated` (see ImageSums). `norm`:
+// the mask is that of ReLU over the batch normalisation of x. Gaps get none of it, so it is refused where they exist.
 struct InputGradParts {
   bool residual, mask, norm, sums, images, gated;
   bool x() const { return norm || sums || images; }

@@ -40,6 +40,14 @@ INLINE void put_all(float* to, const T (&from)[n]) {
   for (int v = 0; v < n; ++v) put(to + v * lanes_of<T>, from[v]);
 }
 
+// Calls f(c, zero, n) for the channels [c, end): n vectors of them at a time, then single vectors, then single channels.
+template <class F>
+INLINE void for_panels(int64_t c, int64_t end, F f) {
+  for (; c + kPanel <= end; c += kPanel) f(c, V{}, std::integral_constant<int, kVectors>{});
+  for (; c + L <= end; c += L) f(c, V{}, std::integral_constant<int, 1>{});
+  for (; c < end; ++c) f(c, 0.0f, std::integral_constant<int, 1>{});
+}
+
 // Pools of n vectors of channels from c on.
 template <class T, int n>
 INLINE void pool_channels(const ImageSums s, int64_t image, int64_t c) {
@@ -137,10 +145,11 @@ INLINE void gradients_of_image(const ImageSums& s, int64_t image, int64_t begin,
       rows.pixels[p] = rows.ties[p] = V{};
       rest.pixels[p] = rest.ties[p] = 0;
     }
-    int64_t c = begin;
-    for (; c + kPanel <= end; c += kPanel) gradient_channels<gated, V, kVectors>(s, image, c, rows);
-    for (; c + L <= end; c += L) gradient_channels<gated, V, 1>(s, image, c, rows);
-    for (; c < end; ++c) gradient_channels<gated, float, 1>(s, image, c, rest);
+    for_panels(begin, end, [&](int64_t c, auto zero, auto n) {
+      using T = decltype(zero);
+      if constexpr (std::is_same_v<T, V>) gradient_channels<gated, T, n>(s, image, c, rows);
+      else gradient_channels<gated, T, n>(s, image, c, rest);
+    });
     for (int64_t p = 0; gated && p < rows.count; ++p) {
       s.pixels[image * s.P + first + p] += sum_across(rows.pixels[p]) + rest.pixels[p];
       s.ties[image * s.P + first + p] += sum_across(rows.ties[p]) + rest.ties[p];
@@ -158,9 +167,7 @@ INLINE void clear_pixels(const ImageSums& s, int64_t image, int64_t count) {
 static void sum_image(const ImageSums& s, int64_t image, int64_t c, int64_t end) {
   if (s.a) return gradients_of_image<true>(s, image, c, end);
   if (s.values) return gradients_of_image<false>(s, image, c, end);
-  for (; c + kPanel <= end; c += kPanel) pool_channels<V, kVectors>(s, image, c);
-  for (; c + L <= end; c += L) pool_channels<V, 1>(s, image, c);
-  for (; c < end; ++c) pool_channels<float, 1>(s, image, c);
+  for_panels(c, end, [&](int64_t at, auto zero, auto n) { pool_channels<decltype(zero), n>(s, image, at); });
 }
 
 }  // namespace ATENTO_ISA
