@@ -179,8 +179,11 @@ function groupRoots(plan: Plan): Map<Tensor, Group> {
   const found = plan.order.filter(
     (x) => memberOf(x, reductions) || (isGate(x.shape) && memberOf(x, pixelwise) && plan.written(x)),
   );
-  // those that read most first: the others join where most of what they compute is computed already
-  found.sort((a, b) => plan.work(b).leaves.size - plan.work(a).leaves.size);
+  // those that read, and compute, most first: the others join where most of what they compute is computed already
+  found.sort((a, b) => {
+    const [one, other] = [plan.work(a), plan.work(b)];
+    return other.leaves.size - one.leaves.size || other.steps - one.steps;
+  });
   const inlined = (x: Tensor): Tensor[] => [...plan.work(x).inlined].flatMap((y) => [y, ...inlined(y)]);
   const shared = (group: Group, x: Tensor) => {
     const known = new Set(group.flatMap(inlined));
