@@ -6,7 +6,7 @@ namespace atento {
 
 constexpr int kMaxOperands = 24;
 constexpr int kMaxPhases = 4;
-constexpr int kMostSoon = 12;  // stretches of memory that one record fetches for later ones
+constexpr int kMostSoon = 32;  // stretches of memory that one record fetches for later ones
 
 // Some floats one after the other.
 struct Stretch {

@@ -145,7 +145,7 @@ static void conv2d_run(const Call& call, int phase, int piece) {
     return;
   }
   Epilogue e{};
-  e.finish = finish_of<false>(static_cast<int>(call.params[13]));
+  set_finish<false>(e, static_cast<int>(call.params[13]));
   set_target(e, y, d.N * image_y(d), d.OC);
   if (in_tiles) e.streams = false;
   if (parts.affine) e.scale = call.operands[2], e.shift = e.scale + d.OC;
@@ -275,7 +275,7 @@ static void conv2d_input_grad_run(const Call& call, int phase, int piece) {
     if (parts.gated) norm_rates(statistics, call.operands[parts.at_gamma()], eps, d.IC, own + d.IC);
   }
   Epilogue e{};
-  e.finish = finish_of<true>(static_cast<int>(call.params[13]));
+  set_finish<true>(e, static_cast<int>(call.params[13]));
   set_target(e, dx, d.N * image_x(d), d.IC);
   if (in_tiles) e.streams = false;
   if (parts.residual) e.residual = call.operands[2];

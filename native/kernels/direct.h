@@ -39,10 +39,13 @@ static void correlate(const Call& call, const Correlation& g, const Blocks& b, i
   // A tile is computed when the one after it is known.
   const auto compute = [&](int64_t ahead) {
     if (job.count == 0) return;
-    tile_of<false>(job.count, job.width / L)(job.run->taps_h, job.run->taps_w * g.C, g.SourceW * g.C, g.source,
-                                             pixels.from + job.pixel, job.weight, g.TW * g.C * job.width,
-                                             {addresses, ahead}, results, 0, false);
-    g.epilogue.finish(g.epilogue, results, job.width, pixels.to + job.pixel, job.count, job.c, min(job.width, g.Co - job.c));
+    const int64_t *to = pixels.to + job.pixel, vectors = job.width / L, channels = min(job.width, g.Co - job.c);
+    const bool at_once = stores_at_once(g.epilogue, job.width, channels);
+    tile_of<false>(job.count, vectors)(
+        job.run->taps_h, job.run->taps_w * g.C, g.SourceW * g.C, g.source, pixels.from + job.pixel, job.weight,
+        g.TW * g.C * job.width, {addresses, ahead}, 0,
+        at_once ? Results{g.epilogue.target + job.c, to, nullptr} : dense(results, vectors, nullptr));
+    if (!at_once) g.epilogue.finish(g.epilogue, results, job.width, to, job.count, job.c, channels);
     if (g.images.P == 0 || (in_order && job.c + kPanel < end)) return;
     if (job.pixel == 0) images = 0;
     for (; (images + 1) * g.images.P <= job.pixel + job.count; ++images)
@@ -50,6 +53,7 @@ static void correlate(const Call& call, const Correlation& g, const Blocks& b, i
   };
   const auto meet = [&](const Run& run, int64_t pixel, int64_t count, int64_t c) {
     int64_t ahead = addresses_of(g.epilogue, pixels.to + pixel, count, c, addresses);
+    ahead = addresses_of(g.images, first_image, pixel, count, c, ahead, addresses);
     if (c == first && depth == g.C) {  // later panels, and other taps, find the source in the second-level cache
       for (int64_t i = pixel; i < pixel + count; ++i)
         for (int64_t k = 0; k < g.C && ahead < kMostAhead; k += kAhead) addresses[ahead++] = g.source + pixels.from[i] + k;

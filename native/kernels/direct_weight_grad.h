@@ -244,13 +244,14 @@ static void grad_piece(const Call& call, const ConvDims& d, const GradCut& g, in
 
     // for each tap the pixels it meets: those whose window it leaves the image in are not there
     for (int64_t t = 0; t < taps * d.KW; ++t) {
+      const int64_t first_row = k0 + t / d.KW - d.PH, first_column = t % d.KW - d.PW;
       int64_t count = 0;
       for (int64_t n = n0; n < n1; ++n)
         for (int64_t h = h0; h < h1; ++h) {
-          const int64_t row = h * d.SH + k0 + t / d.KW - d.PH;
+          const int64_t row = h * d.SH + first_row;
           if (row < 0 || row >= d.IH) continue;
           for (int64_t w = 0; w < d.OW; ++w) {
-            const int64_t column = w * d.SW + t % d.KW - d.PW;
+            const int64_t column = w * d.SW + first_column;
             if (column < 0 || column >= d.IW) continue;
             at_x[t * most + count] = static_cast<int32_t>((((n - n0) * height + row - rows.begin) * d.IW + column) * kLine);
             at_dy[t * most + count++] = static_cast<int32_t>(((n - n0) * (h1 - h0) + h - h0) * d.OW + w);

@@ -31,6 +31,7 @@ using Finish = void (*)(const Epilogue& e, const float* tile, int64_t width, con
 struct Epilogue {
   Finish finish;
   float* target;
+  bool stores;                  // and does nothing else
   bool streams;                 // past the caches
   int64_t C;
   const float *scale, *shift;   // y·scale + shift
@@ -137,8 +138,14 @@ INLINE Finish finish_of(int which, std::integer_sequence<int, flags...>) {
 }
 
 template <bool gradient>
-INLINE Finish finish_of(int flags) {
-  return finish_of<gradient>(flags & 15, std::make_integer_sequence<int, 16>{});
+INLINE void set_finish(Epilogue& e, int flags) {
+  e.finish = finish_of<gradient>(flags & 15, std::make_integer_sequence<int, 16>{});
+  e.stores = (flags & 15) == 0;
+}
+
+// Whether results go to the target from the registers they are computed in.
+INLINE bool stores_at_once(const Epilogue& e, int64_t width, int64_t channels) {
+  return e.stores && !e.streams && width == channels;
 }
 
 // Where finishing these pixels from channel `c0` on will read and write.

@@ -10,7 +10,8 @@ namespace ATENTO_ISA {
 
 constexpr int64_t kLeastFew = 16, kMostFew = 256;         // pixels
 constexpr int64_t kPartRows = 8 * 1024 / kPanel;          // of weights that stay in the first-level cache
-constexpr int64_t kPageFloats = 1024;                     // rows a page apart fight for one place of the cache
+// Rows a page apart fight for one place of the first-level cache. From the second they come in time four lines at once.
+constexpr int64_t kPageFloats = 1024;
 constexpr int64_t kFinished = 4 * kPixels;                // pixels of a block whose chunks are added
 
 INLINE bool few_pays(const Correlation& g) {
@@ -55,7 +56,7 @@ INLINE void few_products(const Correlation& g, const FewCut& f, const Pixels& pi
                          bool finishes, float* packed, float* sums) {
   const int64_t width = panel_width(g.Co, c, kPanel), channels = min(width, g.Co - c);
   const int64_t pitch = f.parts() > 1 ? width : 0;  // of pixels; finished tile by tile, they need one place
-  const bool packs = g.taps.transposed || g.Co % L != 0 || g.Co >= kPageFloats;
+  const bool packs = g.taps.transposed || g.Co % L != 0 || (g.Co >= kPageFloats && kPanel < 4 * kLine);
   const auto part = [&](int64_t index) {
     const int64_t tap = index / f.cuts;
     return Part{f.first_h + tap / f.taps_w, f.first_w + tap % f.taps_w,
@@ -80,9 +81,13 @@ INLINE void few_products(const Correlation& g, const FewCut& f, const Pixels& pi
       for (const int64_t stop = next.rows * each * ++t / tiles; fetched < stop && ahead < kMostAhead; ++fetched)
         addresses[ahead++] = next.at + fetched / each * g.taps.line + fetched % each * kAhead;
       float* tile = sums + pixel * pitch;
-      tile_of<true>(count, width / L)(1, p.k.end - p.k.begin, 0, source, pixels.from + pixel, weights, 0, {addresses, ahead},
-                                      tile, packs ? width : g.taps.line, index > parts.begin);
-      if (last && finishes) g.epilogue.finish(g.epilogue, tile, width, pixels.to + pixel, count, c, channels);
+      const float* before = index > parts.begin ? tile : nullptr;
+      const int64_t* to = pixels.to + pixel;
+      const bool done = last && finishes, at_once = done && stores_at_once(g.epilogue, width, channels);
+      tile_of<true>(count, width / L)(
+          1, p.k.end - p.k.begin, 0, source, pixels.from + pixel, weights, 0, {addresses, ahead}, packs ? width : g.taps.line,
+          at_once ? Results{g.epilogue.target + c, to, before} : dense(tile, width / L, before));
+      if (done && !at_once) g.epilogue.finish(g.epilogue, tile, width, to, count, c, channels);
     });
   }
 }

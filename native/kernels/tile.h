@@ -8,9 +8,9 @@ namespace ATENTO_ISA {
 // So few pixels that their addresses stay in registers too, and that sources a power of two apart
 // find room beside each other in the first-level cache; so many channels that each of them is worth its load.
 #if ATENTO_LANES == 16
-constexpr int kVectors = 4, kPixels = 7;  // 28 of 32 registers accumulate
+constexpr int kVectors = 4, kPixels = 7, kRegisters = 32;  // 28 of them accumulate
 #else
-constexpr int kVectors = 2, kPixels = 6;  // 12 of 16
+constexpr int kVectors = 2, kPixels = 6, kRegisters = 16;  // 12
 #endif
 constexpr int kPanel = kVectors * L;      // channels
 
@@ -52,17 +52,24 @@ INLINE void fetch(const float* address) {
   for (int64_t v = 0; v < kAhead; v += 16) __builtin_prefetch(address + v, 0, 2);
 }
 
-// M pixels × NV vectors of output channels, [M][NV·L], over TH rows of `run` products each: the taps of one kernel
-// row lie side by side in the source. Weights are a packed panel; or, where `few` pixels are met, `pitch` apart, and what
-// comes of them is added to the results there are if there is `more` than one part of them.
+// Where the results of a tile go, pixel by pixel, and what they are added to: [M][NV·L], null for nothing.
+struct Results {
+  float* base;
+  const int64_t* to;
+  const float* before;
+};
+
+// M pixels × NV vectors of output channels over TH rows of `run` products each: the taps of one kernel row lie side by
+// side in the source. Weights are a packed panel; or, where `few` pixels are met, `pitch` apart, and what comes of them is
+// added to what came of the parts before them.
 template <int M, int NV, bool few>
 static void tile(int64_t TH, int64_t run, int64_t line, const float* source, const int64_t* from, const float* panel,
-                 int64_t panel_line, const Ahead& ahead, float* results, int64_t pitch, bool more) {
+                 int64_t panel_line, const Ahead& ahead, int64_t pitch, const Results& results) {
   V c[M][NV];
 #pragma GCC unroll 7
   for (int i = 0; i < M; ++i)
 #pragma GCC unroll 4
-    for (int v = 0; v < NV; ++v) c[i][v] = few && more ? load(results + (i * NV + v) * L) : V{};
+    for (int v = 0; v < NV; ++v) c[i][v] = few && results.before ? load(results.before + (i * NV + v) * L) : V{};
   const int64_t each = ceil_div(ahead.count, max(1, TH * ceil_div(run, kProducts)));
   int64_t fetched = 0;
   for (int64_t t = 0; t < TH; ++t) {
@@ -77,23 +84,39 @@ static void tile(int64_t TH, int64_t run, int64_t line, const float* source, con
         V w[NV];
 #pragma GCC unroll 4
         for (int v = 0; v < NV; ++v) w[v] = load(b + v * L);
-        b += few ? pitch : NV * L;
 #pragma GCC unroll 7
         for (int i = 0; i < M; ++i) {
           const V x = splat(a[i][k]);
+          if (M * NV + NV + 1 > kRegisters) {  // the last weights stay in memory: a sum that did would be waited for
+            asm volatile("" ::: "memory");
+            w[NV - 1] = load(b + (NV - 1) * L);
+          }
 #pragma GCC unroll 4
           for (int v = 0; v < NV; ++v) c[i][v] += x * w[v];
         }
+        b += few ? pitch : NV * L;
       }
     }
   }
 #pragma GCC unroll 7
   for (int i = 0; i < M; ++i)
 #pragma GCC unroll 4
-    for (int v = 0; v < NV; ++v) store(results + (i * NV + v) * L, c[i][v]);
+    for (int v = 0; v < NV; ++v) store(results.base + results.to[i] + v * L, c[i][v]);
 }
 
-using Tile = void (*)(int64_t, int64_t, int64_t, const float*, const int64_t*, const float*, int64_t, const Ahead&, float*, int64_t, bool);
+// Places of results one behind the other, [pixels][vectors·L], by their vectors.
+struct Dense {
+  int64_t at[kVectors + 1][kPixels];
+  constexpr Dense() : at{} {
+    for (int n = 0; n <= kVectors; ++n)
+      for (int i = 0; i < kPixels; ++i) at[n][i] = i * n * L;
+  }
+};
+static constexpr Dense kDense{};
+
+INLINE Results dense(float* base, int64_t vectors, const float* before) { return {base, kDense.at[vectors], before}; }
+
+using Tile = void (*)(int64_t, int64_t, int64_t, const float*, const int64_t*, const float*, int64_t, const Ahead&, int64_t, const Results&);
 
 template <bool few, int NV>
 INLINE Tile tile_of(int64_t m) {
