@@ -12,6 +12,7 @@ constexpr int64_t kLeastFew = 16, kMostFew = 256;         // pixels
 constexpr int64_t kPartRows = 8 * 1024 / kPanel;          // of weights that stay in the first-level cache
 // Rows a page apart fight for one place of the first-level cache. From the second they come in time four lines at once.
 constexpr int64_t kPageFloats = 1024;
+constexpr int64_t kLeastFetching = 64 * 1024 * 1024;      // products of a record that fetches what later ones need
 constexpr int64_t kFinished = 4 * kPixels;                // pixels of a block whose chunks are added
 
 INLINE bool few_pays(const Correlation& g) {
@@ -45,15 +46,16 @@ INLINE Blocks whole(const Correlation& g) { return {g.GH, g.N, 1, 1, 1}; }
 INLINE Way few_way(const Correlation& g) {
   const FewCut f = cut_few(g);
   const int64_t local = pixels_workspace(g, whole(g)) + kPartRows * kPanel + f.pixels * kPanel;
-  if (f.chunks == 1) return {0, local, 1, f.groups, 0, false};
+  const int fetches = f.pixels * f.taps_h * f.taps_w * g.C * g.Co >= kLeastFetching ? 0 : -1;
+  if (f.chunks == 1) return {0, local, 1, f.groups, 0, false, fetches};
   const int64_t blocks = ceil_div(f.pixels, kFinished);
-  return {f.chunks * f.pixels * round_up(g.Co, L), local, blocks, f.groups * f.chunks, f.panels * blocks, false};
+  return {f.chunks * f.pixels * round_up(g.Co, L), local, blocks, f.groups * f.chunks, f.panels * blocks, false, fetches};
 }
 
 // One part after the other of the panel that begins at channel c; the last one finishes the results where they are not
 // those of a chunk.
 INLINE void few_products(const Correlation& g, const FewCut& f, const Pixels& pixels, int64_t c, Range parts, bool first,
-                         bool finishes, float* packed, float* sums) {
+                         bool finishes, float* packed, float* sums, Soon& soon) {
   const int64_t width = panel_width(g.Co, c, kPanel), channels = min(width, g.Co - c);
   const int64_t pitch = f.parts() > 1 ? width : 0;  // of pixels; finished tile by tile, they need one place
   const bool packs = g.taps.transposed || g.Co % L != 0 || (g.Co >= kPageFloats && kPanel < 4 * kLine);
@@ -80,6 +82,7 @@ INLINE void few_products(const Correlation& g, const FewCut& f, const Pixels& pi
           addresses[ahead++] = source + pixels.from[i] + k;
       for (const int64_t stop = next.rows * each * ++t / tiles; fetched < stop && ahead < kMostAhead; ++fetched)
         addresses[ahead++] = next.at + fetched / each * g.taps.line + fetched % each * kAhead;
+      ahead = soon.addresses(addresses, ahead);
       float* tile = sums + pixel * pitch;
       const float* before = index > parts.begin ? tile : nullptr;
       const int64_t* to = pixels.to + pixel;
@@ -107,9 +110,10 @@ static void few_piece(const Call& call, int phase, int64_t piece, Correlation g,
     const bool finishes = f.chunks == 1;
     g.epilogue = e;
     if (finishes) clear_totals(e, group.begin * kPanel, min(g.Co, group.end * kPanel));
+    Soon soon(call, (group.end - group.begin) * (parts.end - parts.begin) * ceil_div(f.pixels, kPixels));
     for (int64_t panel = group.begin, c = panel * kPanel; panel < group.end; ++panel, c += kPanel) {
       float* sums = finishes ? packed + kPartRows * kPanel : call.shared + chunk * chunk_floats + c * f.pixels;
-      few_products(g, f, pixels, c, parts, panel == group.begin, finishes, packed, sums);
+      few_products(g, f, pixels, c, parts, panel == group.begin, finishes, packed, sums, soon);
     }
     return;
   }
