@@ -157,22 +157,23 @@ static void conv2d_run(const Call& call, int phase, int piece) {
 
 // ---- input gradient: dy [N,OH,OW,OC], w [KH,KW,IC,OC] → dx [N,IH,IW,IC]
 
-// What follows; operands, where asked for: dy, w, residual, mask, x and statistics [2,IC] for `norm`, `sums` or `images`,
-// γ and β [IC] for `norm` or `gated`, gates [N,IC] and [N,IH·IW] and the largest value [N,IH·IW] for `gated`, dx, sums
+// What follows; operands, where asked for: dy, w, residual, mask, x and statistics [2,IC] for `norm` or `sums`, others for
+// `images`, γ and β [IC] for `norm` or `gated`, gates [N,IC] and [N,IH·IW] and the largest value [N,IH·IW] for `gated`, dx, sums
 // [2,IC], two sums of each image [N,IC] for `images`, two of each pixel [N,IH·IW] for `gated` (see ImageSums). `norm`:
 // the mask is that of ReLU over the batch normalisation of x. Gaps get none of it, so it is refused where they exist.
 struct InputGradParts {
   bool residual, mask, norm, sums, images, gated;
-  bool x() const { return norm || sums || images; }
+  bool x() const { return norm || sums; }
   int at_mask() const { return 2 + residual; }
   int at_x() const { return at_mask() + mask; }
-  int at_gamma() const { return at_x() + 2 * x(); }
+  int at_beside() const { return at_x() + 2 * x(); }  // of images
+  int at_gamma() const { return at_beside() + 2 * images; }
   int at_gates() const { return at_gamma() + 2 * (norm || gated); }
   int dx() const { return at_gates() + 3 * gated; }
   int at_images() const { return dx() + 1 + sums; }
   int operands() const { return at_images() + 2 * images + 2 * gated; }
-  bool any() const { return residual || x() || mask; }
-  bool fits() const { return images ? !norm && !sums : !gated; }
+  bool any() const { return residual || x() || mask || images; }
+  bool fits() const { return images ? !norm : !gated; }
   int64_t rates() const { return images ? 1 + gated : norm; }
 };
 
@@ -192,7 +193,7 @@ INLINE ImageSums image_gradients(const Call& call, const ConvDims& d, const Inpu
   ImageSums s{};
   s.P = d.IH * d.IW, s.C = d.IC, s.tensor = call.operands[parts.dx()];
   s.values = call.operands[parts.at_images()], s.products = call.operands[parts.at_images() + 1];
-  s.x = in[parts.at_x()], s.centre = in[parts.at_x() + 1];
+  s.x = in[parts.at_beside()], s.centre = in[parts.at_beside() + 1];
   s.rate = rates;
   if (!parts.gated) return s;
   s.scale = rates + d.IC, s.beta = in[parts.at_gamma() + 1];
@@ -218,6 +219,7 @@ static bool conv2d_input_grad_plan(const double* p, Plan& plan) {
   plan.lengths[1] = weights(d);
   for (int k = 2; k < parts.dx(); ++k) plan.lengths[k] = d.N * image_x(d);
   if (parts.x()) plan.lengths[parts.at_x() + 1] = 2 * d.IC;
+  if (parts.images) plan.lengths[parts.at_beside() + 1] = 2 * d.IC;
   if (parts.norm || parts.gated) plan.lengths[parts.at_gamma()] = plan.lengths[parts.at_gamma() + 1] = d.IC;
   if (parts.gated) {
     plan.lengths[parts.at_gates()] = d.N * d.IC;
@@ -233,7 +235,7 @@ static bool conv2d_input_grad_plan(const double* p, Plan& plan) {
   plan_way(way, shared, parts.sums || parts.images, plan);
   if (parts.images && !meets_images(d, means, true)) plan.pieces[2] = static_cast<int>(d.N);
   if (parts.norm) plan.local += d.IC;
-  if (!parts.x()) plan.prepares = prepares(way);
+  if (!parts.x() && !parts.images) plan.prepares = prepares(way);
   return true;
 }
 
@@ -251,7 +253,7 @@ static void conv2d_input_grad_run(const Call& call, int phase, int piece) {
   ImageSums images{};
   if (parts.images) images = image_gradients(call, d, parts, call.shared + shared.rates);
   if (phase == 2) {
-    if (parts.sums) gradient_sums_of(totals, way.blocks, d.IC, statistics, call.params[14], call.operands[parts.dx() + 1]);
+    if (parts.sums && piece == 0) gradient_sums_of(totals, way.blocks, d.IC, statistics, call.params[14], call.operands[parts.dx() + 1]);
     if (parts.images && !in_tiles) {
       if (parts.gated) clear_pixels(images, piece, images.P);
       sum_image(images, piece, 0, d.IC);
@@ -271,8 +273,8 @@ static void conv2d_input_grad_run(const Call& call, int phase, int piece) {
   }
   if (parts.images && phase == 0 && piece == 0) {
     float* own = call.shared + shared.rates;
-    for (int64_t c = 0; c < d.IC; ++c) own[c] = 1 / __builtin_sqrtf(statistics[d.IC + c] + eps);
-    if (parts.gated) norm_rates(statistics, call.operands[parts.at_gamma()], eps, d.IC, own + d.IC);
+    for (int64_t c = 0; c < d.IC; ++c) own[c] = 1 / __builtin_sqrtf(images.centre[d.IC + c] + eps);
+    if (parts.gated) norm_rates(images.centre, call.operands[parts.at_gamma()], eps, d.IC, own + d.IC);
   }
   Epilogue e{};
   set_finish<true>(e, static_cast<int>(call.params[13]));

@@ -53,7 +53,7 @@ static void correlate(const Call& call, const Correlation& g, const Blocks& b, i
   };
   const auto meet = [&](const Run& run, int64_t pixel, int64_t count, int64_t c) {
     int64_t ahead = addresses_of(g.epilogue, pixels.to + pixel, count, c, addresses);
-    ahead = addresses_of(g.images, first_image, pixel, count, c, ahead, addresses);
+    ahead = addresses_of(g.images, first_image, pixel, pixels.to + pixel, count, c, ahead, addresses);
     if (c == first && depth == g.C) {  // later panels, and other taps, find the source in the second-level cache
       for (int64_t i = pixel; i < pixel + count; ++i)
         for (int64_t k = 0; k < g.C && ahead < kMostAhead; k += kAhead) addresses[ahead++] = g.source + pixels.from[i] + k;

@@ -163,11 +163,12 @@ INLINE void clear_pixels(const ImageSums& s, int64_t image, int64_t count) {
   clear(s.ties + image * s.P, count);
 }
 
-// Adds where the sums of images that begin among these pixels, from channel `c` on, will be read and written to so many
-// addresses; returns how many there are then.
-INLINE int64_t addresses_of(const ImageSums& s, int64_t image, int64_t pixel, int64_t m, int64_t c, int64_t count,
-                            const float** addresses) {
+// Adds what summing these pixels from channel `c` on will read beside them, and the places of sums of images that begin
+// among them, to so many addresses; returns how many there are then.
+INLINE int64_t addresses_of(const ImageSums& s, int64_t image, int64_t pixel, const int64_t* to, int64_t m, int64_t c,
+                            int64_t count, const float** addresses) {
   if (s.P == 0) return count;
+  for (int64_t i = 0; s.x && i < m; ++i) addresses[count++] = s.x + to[i] + c;
   for (int64_t i = ceil_div(pixel, s.P); i * s.P < pixel + m; ++i)
     for (const float* tensor : {static_cast<const float*>(s.mean), static_cast<const float*>(s.extreme),
                                 static_cast<const float*>(s.values), static_cast<const float*>(s.products), s.a})

@@ -136,7 +136,7 @@ export interface InputGradFusedAttrs extends ConvAttrs {
   readonly mask: "none" | "value" | "norm";
   /** A `batch_norm_grad_sums_along` of the result and x follows. */
   readonly sums: boolean;
-  /** Two `image_sums_along` of the result and x follow; `gated`, of it times a gate, and two `pixel_sums_along`. */
+  /** Two `image_sums_along` of the result and `beside` follow; `gated`, of it times a gate, and two `pixel_sums_along`. */
   readonly images: "none" | "sums" | "gated";
   readonly eps: number;
 }
@@ -145,20 +145,23 @@ export interface InputGradFusedAttrs extends ConvAttrs {
 export function inputGradParts<T>([dy, w, ...rest]: readonly T[], attrs: InputGradFusedAttrs) {
   const take = (present: boolean) => (present ? rest.shift() : undefined);
   const norm = attrs.mask === "norm";
-  const gated = attrs.images === "gated";
+  const [images, gated] = [attrs.images !== "none", attrs.images === "gated"];
   const residual = take(attrs.residual);
   const mask = take(attrs.mask === "value");
-  const summed = norm || attrs.sums || attrs.images !== "none";
-  const [x, statistics] = [take(summed), take(summed)];
+  const [x, statistics] = [take(norm || attrs.sums), take(norm || attrs.sums)];
+  const [beside, besideStatistics] = [take(images), take(images)];
   const [gamma, beta] = [take(norm || gated), take(norm || gated)];
   const [byChannel, byPixel, largest] = [take(gated), take(gated), take(gated)];
-  return { dy, w, residual, mask, x, statistics, gamma, beta, byChannel, byPixel, largest };
+  return {
+    ...{ dy, w, residual, mask, x, statistics, beside, besideStatistics },
+    ...{ gamma, beta, byChannel, byPixel, largest },
+  };
 }
 
 /**
  * Input gradient of a convolution, then what is asked for of: a residual, the mask of ReLU's gradient.
- * dy [N,O,OH,OW], w [O,I,KH,KW], residual, mask, x [N,I,H,W], statistics [2,I], γ, β [I], gates [N,I,1,1] and
- * [N,1,H,W], largest [N,1,H,W] → [N,I,H,W].
+ * dy [N,O,OH,OW], w [O,I,KH,KW], residual, mask, x [N,I,H,W], statistics [2,I], what image sums stand beside and its
+ * statistics, γ, β [I], gates [N,I,1,1] and [N,1,H,W], largest [N,1,H,W] → [N,I,H,W].
  * A stride longer than the kernel is refused: the positions it leaves out would get none of it.
  */
 export const inputGradFusedOp = defineOp<InputGradFusedAttrs>({
@@ -172,6 +175,8 @@ export const inputGradFusedOp = defineOp<InputGradFusedAttrs>({
       mask: dx,
       x: dx,
       statistics: [2, dx[1]],
+      beside: dx,
+      besideStatistics: [2, dx[1]],
       gamma: channels,
       beta: channels,
       byChannel: [dx[0], dx[1], 1, 1],
@@ -217,17 +222,18 @@ export const inputGradFusedOp = defineOp<InputGradFusedAttrs>({
   native: (node) => {
     const { residual, mask, sums, images, eps } = node.attrs;
     const plain = conv2dInputGradOp.native(node as Node<InputGradFusedAttrs>);
-    const { residual: r, mask: m, x } = inputGradParts(node.inputs, node.attrs);
-    for (const [name, tensor] of Object.entries({ residual: r, mask: m, x })) {
+    const { residual: r, mask: m, x, beside } = inputGradParts(node.inputs, node.attrs);
+    for (const [name, tensor] of Object.entries({ residual: r, mask: m, x, beside })) {
       if (tensor) expectLayout("conv2d_input_grad_fused", name, tensor, "activation");
     }
     const flags = [residual, mask === "value", mask === "norm", sums, images !== "none", images === "gated"];
     return withFlags(plain, flags, eps);
   },
-  // what is summed beside the result is read once it is written
+  // what images are summed beside is read once the result is written
   inPlace: ({ inputs, attrs }) => {
-    const { residual, mask, x } = inputGradParts([...inputs.keys()], attrs);
-    return [residual, mask, attrs.images === "none" ? x : undefined].filter((k) => k !== undefined);
+    const { residual, mask, x, beside } = inputGradParts([...inputs.keys()], attrs);
+    const before = [residual, mask, x].filter((k) => k !== undefined);
+    return before.filter((k) => beside === undefined || inputs[k] !== inputs[beside]);
   },
   multiplyAdds: (node) => conv2dInputGradOp.multiplyAdds!(node),
 });
@@ -265,7 +271,7 @@ export const imageSumsAlongOp = defineOp<{ readonly normalized: boolean; readonl
       output[at] += g[i] * gate * (attrs.normalized ? hat : 1);
     }
   },
-  native: ({ attrs: { normalized } }) => ({ along: 0, place: normalized ? 1 : 0 }),
+  native: ({ attrs: { normalized } }) => ({ along: 0, place: normalized ? 2 : 1 }),
 });
 
 /**
@@ -300,7 +306,7 @@ export const pixelSumsAlongOp = defineOp<{ readonly of: "gradient" | "ties"; rea
       output[to] += of === "gradient" ? g[i] * u : Number(!(u < largest[to] || u > largest[to]));
     }
   },
-  native: ({ attrs }) => ({ along: 0, place: attrs.of === "gradient" ? 2 : 3 }),
+  native: ({ attrs }) => ({ along: 0, place: attrs.of === "gradient" ? 3 : 4 }),
 });
 
 /**

@@ -103,8 +103,11 @@ function pools(at: Convolution, alone = false): Runnable {
   });
 }
 
-/** What two gates of batch norm's results need of the gradient behind them: a by channel; s by pixel, or none. */
-function gates(at: Convolution, pixelwise: boolean): Runnable {
+/**
+ * What two gates of batch norm's results need of the gradient behind them: a by channel; s by pixel, or none. And, as
+ * where a block's other path has a convolution, another batch norm.
+ */
+function gates(at: Convolution, pixelwise: boolean, other = false): Runnable {
   const [n, c, h, width] = at.x;
   const w = weightOf(at.w);
   const shapes = {
@@ -116,8 +119,10 @@ function gates(at: Convolution, pixelwise: boolean): Runnable {
     beta: [c],
     a: [n, c, 1, 1],
     ...(pixelwise && { s: [n, 1, h, width] }),
+    ...(other && { side: at.x }),
   };
-  const [x, dy, y, residual, gamma, beta, a, s] = Object.entries(shapes).map(([k, v]) => input(k, v));
+  const inputs = Object.fromEntries(Object.entries(shapes).map(([k, v]) => [k, input(k, v)]));
+  const { x, dy, y, residual, turned: gamma, beta, a, s, side } = inputs;
   const statistics = batchStatistics(x);
   const z = batchNorm(x, statistics, gamma, beta, eps);
   const u = multiply(z, a);
@@ -127,7 +132,8 @@ function gates(at: Convolution, pixelwise: boolean): Runnable {
   const gate = pixelwise ? add(s, scale(largest, 0)) : undefined;
   const behind = add(y, scale(gate ? multiply(u, gate) : u, 0));
   const g = apply(reluGradOp, [add(dx, residual), behind], null);
-  const outputs: Record<string, Tensor> = { g };
+  const seen = other ? batchStatistics(side) : undefined;
+  const outputs: Record<string, Tensor> = { ...(seen && { seen }), g };
   let du = g;
   if (gate) {
     const ds = sumTo(multiply(g, u), s.shape);
@@ -139,6 +145,7 @@ function gates(at: Convolution, pixelwise: boolean): Runnable {
   if (!gate) outputs.twice = sumTo(add(g, g), a.shape); // one of the two is summed along, the other is not lost
   outputs.sums = apply(batchNormGradSumsOp, [multiply(du, a), x, statistics], { eps });
   outputs.da = sumTo(multiply(du, z), a.shape);
+  if (seen) outputs.others = apply(batchNormGradSumsOp, [g, side, seen], { eps });
   return runnable(outputs, w, shapes);
 }
 
@@ -168,6 +175,9 @@ const graphs: Record<string, readonly (readonly [string, Runnable])[]> = {
   "image_sums_along and pixel_sums_along for gates by channel and by pixel": [...whole, streamed(64, 3)]
     .filter(many)
     .map((at) => [titled(at), gates(at, true)] as const),
+  "batch_norm_grad_sums_along beside image_sums_along and pixel_sums_along": [...whole, streamed(64, 3)]
+    .filter(many)
+    .map((at) => [titled(at), gates(at, true, true)] as const),
 };
 
 describe("what is computed along with a convolution", () => {

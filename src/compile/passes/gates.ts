@@ -16,10 +16,10 @@ import { applied, byRule, type Pass, type Place } from "../rewrite.ts";
 
 const isConstant = (x: Tensor, value: number) => applied(x, constantOp)?.attrs.value === value;
 
-/** The input gradient a tensor is, if it sums nothing over the batch. */
+/** The input gradient a tensor is, if it may sum more. */
 const gradient = (x: Tensor) => {
   const node = applied(x, inputGradFusedOp);
-  return node && !node.attrs.sums && node.attrs.mask !== "norm" ? x : undefined;
+  return node && node.attrs.mask !== "norm" ? x : undefined;
 };
 
 /** A factor of a product and the other one; x itself is a product with nothing. */
@@ -123,7 +123,9 @@ function gatesOf(graph: Graph): Map<Tensor, Found> {
     if (g) of(g).ties ??= { sum: x, largest: ties.largest };
   }
   for (const [g, { values, products, pixels, ties }] of found) {
-    const same = values && products && values.gate === products.gate;
+    const { sums, eps } = applied(g, inputGradFusedOp)!.attrs;
+    const alike = !sums || products?.hat?.attrs.eps === eps;
+    const same = alike && values && products && values.gate === products.gate;
     const [x, statistics] = products?.hat?.inputs ?? [];
     const gated = pixels && ties && pixels.norm.inputs[0] === x && pixels.norm.inputs[1] === statistics;
     if (!same || (values.gate && !gated)) found.delete(g);
@@ -159,12 +161,14 @@ const partsOf = (g: Tensor) => {
 function imageSums(place: Place): Tensor | undefined {
   const sum = imageSum(place);
   if (!sum) return undefined;
-  const { images, x, statistics, byPixel, eps } = partsOf(sum.g);
+  const { images, beside, besideStatistics, byPixel, eps } = partsOf(sum.g);
   const { hat, gate, rest } = sum;
   const fits =
-    images !== "none" && gate === byPixel && (!hat || (hat.inputs[0] === x && hat.inputs[1] === statistics));
+    images !== "none" &&
+    gate === byPixel &&
+    (!hat || (hat.inputs[0] === beside && hat.inputs[1] === besideStatistics));
   if (!fits) return undefined;
-  const inputs = [sum.g, x!, statistics!, ...(gate ? [gate] : [])];
+  const inputs = [sum.g, beside!, besideStatistics!, ...(gate ? [gate] : [])];
   const along = apply(imageSumsAlongOp, inputs, { normalized: hat !== undefined, eps });
   if (rest.length === 0) return along;
   const others = rest.reduce(add);
@@ -174,8 +178,8 @@ function imageSums(place: Place): Tensor | undefined {
 function pixelSums(place: Place): Tensor | undefined {
   const sum = pixelSum(place);
   if (!sum) return undefined;
-  const { images, x, statistics, gamma, beta, byChannel, eps } = partsOf(sum.g);
-  const given = [x, statistics, gamma, beta];
+  const { images, beside, besideStatistics, gamma, beta, byChannel, eps } = partsOf(sum.g);
+  const given = [beside, besideStatistics, gamma, beta];
   if (images !== "gated" || sum.a !== byChannel || sum.norm.inputs.some((y, k) => y !== given[k]))
     return undefined;
   return apply(pixelSumsAlongOp, [sum.g, ...sum.norm.inputs, sum.a], { of: "gradient", eps });
@@ -185,8 +189,8 @@ function tieSums({ old, now }: Place, gradients: ReadonlyMap<Tensor, Tensor>): T
   const counting = gradients.get(old);
   const g = counting && now(counting);
   if (!g) return undefined;
-  const { images, x, statistics, gamma, beta, byChannel, largest, eps } = partsOf(g);
-  const inputs = [g, x, statistics, gamma, beta, byChannel, largest] as Tensor[];
+  const { images, beside, besideStatistics, gamma, beta, byChannel, largest, eps } = partsOf(g);
+  const inputs = [g, beside, besideStatistics, gamma, beta, byChannel, largest] as Tensor[];
   return images === "gated" ? apply(pixelSumsAlongOp, inputs, { of: "ties", eps }) : undefined;
 }
 
