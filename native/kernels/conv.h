@@ -158,9 +158,10 @@ static void conv2d_run(const Call& call, int phase, int piece) {
 // ---- input gradient: dy [N,OH,OW,OC], w [KH,KW,IC,OC] → dx [N,IH,IW,IC]
 
 // What follows; operands, where asked for: dy, w, residual, mask, x and statistics [2,IC] for `norm` or `sums`, others for
-// `images`, γ and β [IC] for `norm` or `gated`, gates [N,IC] and [N,IH·IW] and the largest value [N,IH·IW] for `gated`, dx, sums
-// [2,IC], two sums of each image [N,IC] for `images`, two of each pixel [N,IH·IW] for `gated` (see ImageSums). `norm`:
-// the mask is that of ReLU over the batch normalisation of x. Gaps get none of it, so it is refused where they exist.
+// `images`, γ and β [IC] for `norm` or `gated`, gates [N,IC] and [N,IH·IW] and the largest value [N,IH·IW] for `gated`,
+// dx, sums [2,IC], two sums of each image [N,IC] for `images`, two of each pixel [N,IH·IW] for `gated` (see ImageSums).
+// `norm`: the mask is that of ReLU over the batch normalisation of x. Gaps get none of it, so it is refused where they
+// exist.
 struct InputGradParts {
   bool residual, mask, norm, sums, images, gated;
   bool x() const { return norm || sums; }
@@ -253,7 +254,8 @@ static void conv2d_input_grad_run(const Call& call, int phase, int piece) {
   ImageSums images{};
   if (parts.images) images = image_gradients(call, d, parts, call.shared + shared.rates);
   if (phase == 2) {
-    if (parts.sums && piece == 0) gradient_sums_of(totals, way.blocks, d.IC, statistics, call.params[14], call.operands[parts.dx() + 1]);
+    if (parts.sums && piece == 0)
+      gradient_sums_of(totals, way.blocks, d.IC, statistics, call.params[14], call.operands[parts.dx() + 1]);
     if (parts.images && !in_tiles) {
       if (parts.gated) clear_pixels(images, piece, images.P);
       sum_image(images, piece, 0, d.IC);

@@ -153,8 +153,19 @@ export function inputGradParts<T>([dy, w, ...rest]: readonly T[], attrs: InputGr
   const [gamma, beta] = [take(norm || gated), take(norm || gated)];
   const [byChannel, byPixel, largest] = [take(gated), take(gated), take(gated)];
   return {
-    ...{ dy, w, residual, mask, x, statistics, beside, besideStatistics },
-    ...{ gamma, beta, byChannel, byPixel, largest },
+    dy,
+    w,
+    residual,
+    mask,
+    x,
+    statistics,
+    beside,
+    besideStatistics,
+    gamma,
+    beta,
+    byChannel,
+    byPixel,
+    largest,
   };
 }
 
