@@ -195,25 +195,23 @@ INLINE void pack_rows(const float* from, int64_t line, int64_t channels, int64_t
   }
 }
 
-// from [channels][depth], `line` floats from row to row → to [depth][width]
-INLINE void pack_columns(const float* from, int64_t line, int64_t channels, int64_t depth, int64_t width, float* to) {
-  for (int64_t o = 0; o < depth; o += L, to += L * width)
-    for (int64_t v = 0; v < width; v += L) {
-      const float* block = from + v * line + o;
-      if (v + L <= channels && o + L <= depth) {
+// from [channels][depth], `line` floats from row to row → to [depth][width]; along the rows, for more of them would be
+// fetched at a time than places of the first-level cache hold that are a page apart
+static void pack_columns(const float* from, int64_t line, int64_t channels, int64_t depth, int64_t width, float* to) {
+  for (int64_t v = 0; v < width; v += L, from += L * line, channels -= L)
+    for (int64_t o = 0; o < depth; o += L) {
+      float* block = to + o * width + v;
+      if (L <= channels && o + L <= depth) {
         V rows[L];
 #pragma GCC unroll 16
-        for (int i = 0; i < L; ++i) {
-          __builtin_prefetch(block + i * line + 2 * L);
-          rows[i] = load(block + i * line);
-        }
+        for (int i = 0; i < L; ++i) rows[i] = load(from + i * line + o);
         transpose(rows);
 #pragma GCC unroll 16
-        for (int i = 0; i < L; ++i) store(to + i * width + v, rows[i]);
+        for (int i = 0; i < L; ++i) store(block + i * width, rows[i]);
         continue;
       }
       for (int64_t k = 0; k < min(L, depth - o); ++k)
-        for (int64_t i = 0; i < L; ++i) to[k * width + v + i] = v + i < channels ? block[i * line + k] : 0;
+        for (int64_t i = 0; i < L; ++i) block[k * width + i] = i < channels ? from[i * line + o + k] : 0;
     }
 }
 

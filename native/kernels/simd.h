@@ -53,23 +53,42 @@ INLINE V across(V v, F f) {
   return v;
 }
 
-// Blocks of `step` rows and columns change places across the diagonal of blocks twice as large.
-template <int step, int... i>
-INLINE void swap_blocks(V (&rows)[L], std::integer_sequence<int, i...>) {
-  const VI low = {(i & step ? L + i - step : i)...}, high = {(i & step ? L + i : i + step)...};
-#pragma GCC unroll 16
-  for (int r = 0; r < L; ++r) {
-    if (r & step) continue;
-    const V a = rows[r], b = rows[r + step];
-    rows[r] = __builtin_shuffle(a, b, low);
-    rows[r + step] = __builtin_shuffle(a, b, high);
-  }
+// Every second quarter of a line of a and b, from the first or from the second on.
+template <int odd, int... i>
+INLINE V alternate_quads(V a, V b, std::integer_sequence<int, i...>) {
+  return __builtin_shuffle(a, b, VI{((i / 4 * 2 + odd) * 4 + i % 4)...});
 }
 
-template <int step = 1>
+// `step` lanes of a, then as many of b, in each four lanes; from their first or from their second half.
+template <int step, int half, int... i>
+INLINE V interleave(V a, V b, std::integer_sequence<int, i...>) {
+  return __builtin_shuffle(a, b, VI{(i / 4 * 4 + 2 * half + (step == 1 ? i % 4 / 2 : i % 2) + (i / step % 2 ? L : 0))...});
+}
+
+// First each four rows by lanes of four, which processors exchange fast, then those fours.
 INLINE void transpose(V (&rows)[L]) {
-  swap_blocks<step>(rows, std::make_integer_sequence<int, L>{});
-  if constexpr (2 * step < L) transpose<2 * step>(rows);
+  constexpr std::make_integer_sequence<int, L> lanes;
+  V fours[4][L / 4];
+#pragma GCC unroll 4
+  for (int g = 0; g < L / 4; ++g) {
+    const V *r = rows + 4 * g;
+    const V a = interleave<1, 0>(r[0], r[1], lanes), b = interleave<1, 1>(r[0], r[1], lanes);
+    const V c = interleave<1, 0>(r[2], r[3], lanes), d = interleave<1, 1>(r[2], r[3], lanes);
+    fours[0][g] = interleave<2, 0>(a, c, lanes), fours[1][g] = interleave<2, 1>(a, c, lanes);
+    fours[2][g] = interleave<2, 0>(b, d, lanes), fours[3][g] = interleave<2, 1>(b, d, lanes);
+  }
+#pragma GCC unroll 4
+  for (int j = 0; j < 4; ++j) {
+    const V* f = fours[j];
+    if constexpr (L == 4) rows[j] = f[0];
+    if constexpr (L == 8) rows[j] = alternate_quads<0>(f[0], f[1], lanes), rows[4 + j] = alternate_quads<1>(f[0], f[1], lanes);
+    if constexpr (L == 16) {
+      const V a = alternate_quads<0>(f[0], f[1], lanes), b = alternate_quads<0>(f[2], f[3], lanes);
+      const V c = alternate_quads<1>(f[0], f[1], lanes), d = alternate_quads<1>(f[2], f[3], lanes);
+      rows[j] = alternate_quads<0>(a, b, lanes), rows[8 + j] = alternate_quads<1>(a, b, lanes);
+      rows[4 + j] = alternate_quads<0>(c, d, lanes), rows[12 + j] = alternate_quads<1>(c, d, lanes);
+    }
+  }
 }
 
 // eˣ = 2ⁿ·eʳ, |r| ≤ ½ ln 2, to about one unit in the last place, by operations that loops over vectors keep: eʳ by its
