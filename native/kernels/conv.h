@@ -42,9 +42,11 @@ INLINE Correlation correlation_of(const ConvDims& d, bool gradient) {
 }
 
 INLINE Means means_of(const ConvDims& d, bool gradient) {
-  if (are_small(d)) return Means::small;
-  if (thin_pays(d)) return Means::thin;
-  if (winograd_pays(d)) return Means::winograd;
+  if (d.tensors == 1) {
+    if (are_small(d)) return Means::small;
+    if (thin_pays(d)) return Means::thin;
+    if (winograd_pays(d)) return Means::winograd;
+  }
   const bool single = !gradient || (d.SH == 1 && d.SW == 1);
   return single && few_pays(correlation_of(d, gradient)) ? Means::few : Means::direct;
 }
@@ -90,32 +92,37 @@ INLINE int prepares(const Way& way) { return way.prepares ? 13 : 0; }
 // ---- forward: x [N,IH,IW,IC], w [KH,KW,IC,OC] → y [N,OH,OW,OC]
 
 // What follows the convolution; operands, where asked for: x, w, affine [2,OC], residual, γ [OC] for `extreme`, y,
-// statistics [2,OC], mean [N,OC], extreme [N,OC] (see ImageSums).
+// statistics [2,OC], mean [N,OC], extreme [N,OC] (see ImageSums). Of a pair, which nothing follows: x, w, another x, both y.
 struct ForwardParts {
-  bool affine, residual, relu, statistics, mean, extreme;
+  bool affine, residual, relu, statistics, mean, extreme, pair;
   bool pools() const { return mean || extreme; }
-  int y() const { return 2 + affine + residual + extreme; }
+  int y() const { return 2 + affine + residual + extreme + pair; }
   int at_mean() const { return y() + 1 + statistics; }
   int at_extreme() const { return at_mean() + mean; }
+  int operands() const { return at_extreme() + extreme + pair; }
+  bool any() const { return affine || residual || relu || statistics || pools(); }
 };
 
 INLINE ForwardParts forward_parts(const double* p) {
   const int flags = static_cast<int>(p[13]);
   return {(flags & forward::affine) != 0,     (flags & forward::residual) != 0, (flags & forward::relu) != 0,
-          (flags & forward::statistics) != 0, (flags & forward::mean) != 0,     (flags & forward::extreme) != 0};
+          (flags & forward::statistics) != 0, (flags & forward::mean) != 0,     (flags & forward::extreme) != 0,
+          (flags & kPair) != 0};
 }
 
 static bool conv2d_plan(const double* p, Plan& plan) {
   const ConvDims d = conv_dims(p);
   if (!conv_dims_fit(d)) return false;
   const ForwardParts parts = forward_parts(p);
-  plan.operands = parts.at_extreme() + parts.extreme;
+  if (!pair_fits(d, parts.any())) return false;
+  plan.operands = parts.operands();
   plan.lengths[0] = d.N * image_x(d);
   plan.lengths[1] = weights(d);
   if (parts.affine) plan.lengths[2] = 2 * d.OC;
   if (parts.residual) plan.lengths[2 + parts.affine] = d.N * image_y(d);
   if (parts.extreme) plan.lengths[parts.y() - 1] = d.OC;
   plan.lengths[parts.y()] = d.N * image_y(d);
+  if (parts.pair) plan.lengths[2] = plan.lengths[0], plan.lengths[4] = plan.lengths[3];
   if (parts.statistics) plan.lengths[parts.y() + 1] = 2 * d.OC;
   for (int k = parts.at_mean(); k < plan.operands; ++k) plan.lengths[k] = d.N * d.OC;
   const Means means = means_of(d, false);
@@ -161,18 +168,18 @@ static void conv2d_run(const Call& call, int phase, int piece) {
 // `images`, γ and β [IC] for `norm` or `gated`, gates [N,IC] and [N,IH·IW] and the largest value [N,IH·IW] for `gated`,
 // dx, sums [2,IC], two sums of each image [N,IC] for `images`, two of each pixel [N,IH·IW] for `gated` (see ImageSums).
 // `norm`: the mask is that of ReLU over the batch normalisation of x. Gaps get none of it, so it is refused where they
-// exist.
+// exist. Of a pair, which nothing follows: dy, w, another dy, both dx.
 struct InputGradParts {
-  bool residual, mask, norm, sums, images, gated;
+  bool residual, mask, norm, sums, images, gated, pair;
   bool x() const { return norm || sums; }
   int at_mask() const { return 2 + residual; }
   int at_x() const { return at_mask() + mask; }
   int at_beside() const { return at_x() + 2 * x(); }  // of images
   int at_gamma() const { return at_beside() + 2 * images; }
   int at_gates() const { return at_gamma() + 2 * (norm || gated); }
-  int dx() const { return at_gates() + 3 * gated; }
+  int dx() const { return at_gates() + 3 * gated + pair; }
   int at_images() const { return dx() + 1 + sums; }
-  int operands() const { return at_images() + 2 * images + 2 * gated; }
+  int operands() const { return at_images() + 2 * images + 2 * gated + pair; }
   bool any() const { return residual || x() || mask || images; }
   bool fits() const { return images ? !norm : !gated; }
   int64_t rates() const { return images ? 1 + gated : norm; }
@@ -181,7 +188,8 @@ struct InputGradParts {
 INLINE InputGradParts input_grad_parts(const double* p) {
   const int flags = static_cast<int>(p[13]);
   return {(flags & input_grad::residual) != 0, (flags & input_grad::mask) != 0, (flags & input_grad::norm) != 0,
-          (flags & input_grad::sums) != 0,     (flags & input_grad::images) != 0, (flags & input_grad::gated) != 0};
+          (flags & input_grad::sums) != 0,     (flags & input_grad::images) != 0, (flags & input_grad::gated) != 0,
+          (flags & kPair) != 0};
 }
 
 // Floats of the shared workspace for the sums of each pixel.
@@ -214,7 +222,7 @@ static bool conv2d_input_grad_plan(const double* p, Plan& plan) {
   const ConvDims d = conv_dims(p);
   if (!conv_dims_fit(d)) return false;
   const InputGradParts parts = input_grad_parts(p);
-  if (!parts.fits() || (parts.any() && leaves_gaps(d))) return false;
+  if (!parts.fits() || !pair_fits(d, parts.any()) || (parts.any() && leaves_gaps(d))) return false;
   plan.operands = parts.operands();
   plan.lengths[0] = d.N * image_y(d);
   plan.lengths[1] = weights(d);
@@ -228,6 +236,7 @@ static bool conv2d_input_grad_plan(const double* p, Plan& plan) {
       plan.lengths[k] = d.N * d.IH * d.IW;
   }
   plan.lengths[parts.dx()] = d.N * image_x(d);
+  if (parts.pair) plan.lengths[2] = plan.lengths[0], plan.lengths[4] = plan.lengths[3];
   if (parts.sums) plan.lengths[parts.dx() + 1] = 2 * d.IC;
   if (parts.images) plan.lengths[parts.at_images()] = plan.lengths[parts.at_images() + 1] = d.N * d.IC;
   const Means means = means_of(d, true);
@@ -298,18 +307,20 @@ static void conv2d_input_grad_run(const Call& call, int phase, int piece) {
 // ---- weight gradient: x [N,IH,IW,IC], dy [N,OH,OW,OC] → dw [KH,KW,IC,OC]
 
 // x may be given as what batch normalisation, and ReLU, have still to be applied to; operands: x, then statistics
-// [2,IC], γ and β [IC] for `norm`, dy, dw.
+// [2,IC], γ and β [IC] for `norm`, dy, dw. Of a pair, whose gradients are added: x, dy, another x, another dy, dw.
 struct WeightGradParts {
-  bool norm, relu;
+  bool norm, relu, pair;
   int dy() const { return norm ? 4 : 1; }
+  int dw() const { return dy() + 1 + 2 * pair; }
 };
 
 INLINE WeightGradParts weight_grad_parts(const double* p) {
   const int flags = static_cast<int>(p[13]);
-  return {(flags & 1) != 0, (flags & 2) != 0};
+  return {(flags & 1) != 0, (flags & 2) != 0, (flags & kPair) != 0};
 }
 
 INLINE Means weight_grad_means(const ConvDims& d, bool norm) {
+  if (d.tensors > 1) return Means::direct;
   if (are_small(d) && !norm) return Means::small;
   if (thin_pays(d)) return Means::thin;
   return winograd_pays(d) ? Means::winograd : Means::direct;
@@ -328,11 +339,13 @@ static bool conv2d_weight_grad_plan(const double* p, Plan& plan) {
   const ConvDims d = conv_dims(p);
   if (!conv_dims_fit(d)) return false;
   const WeightGradParts parts = weight_grad_parts(p);
-  plan.operands = parts.dy() + 2;
+  if (!pair_fits(d, parts.norm)) return false;
+  plan.operands = parts.dw() + 1;
   plan.lengths[0] = d.N * image_x(d);
   if (parts.norm) plan.lengths[1] = 2 * (plan.lengths[2] = plan.lengths[3] = d.IC);
   plan.lengths[parts.dy()] = d.N * image_y(d);
-  plan.lengths[parts.dy() + 1] = weights(d);
+  if (parts.pair) plan.lengths[2] = plan.lengths[0], plan.lengths[3] = plan.lengths[1];
+  plan.lengths[parts.dw()] = weights(d);
   const Way way = weight_grad_way(d, weight_grad_means(d, parts.norm));
   plan_way(way, {0, 0, 0, way.shared}, false, plan);
   if (parts.norm) plan.local += d.IC;
@@ -350,7 +363,7 @@ static void conv2d_weight_grad_run(const Call& call, int phase, int piece) {
     source = {call.operands[1], rate, call.operands[3], parts.relu};
   }
   const float* dy = call.operands[parts.dy()];
-  float* dw = call.operands[parts.dy() + 1];
+  float* dw = call.operands[parts.dw()];
   switch (means) {
     case Means::small: return small_weight_grad_piece(call, phase, piece, d, dy, dw);
     case Means::thin: return thin_weight_grad_piece(call, phase, piece, d, source, dy, dw);

@@ -8,18 +8,26 @@ namespace ATENTO_ISA {
 
 struct ConvDims {
   int64_t N, IC, OC, IH, IW, OH, OW, KH, KW, SH, SW, PH, PW;
+  int64_t tensors;  // of N images each that one kernel meets: 1, or a pair
 };
+
+constexpr int kPair = 64;  // bit of the parameters of a convolution and of its gradients
 
 INLINE ConvDims conv_dims(const double* p) {
   int64_t v[13];
   for (int i = 0; i < 13; ++i) v[i] = static_cast<int64_t>(p[i]);
-  return {v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7], v[8], v[9], v[10], v[11], v[12]};
+  return {v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7], v[8], v[9], v[10], v[11], v[12], static_cast<int>(p[13]) & kPair ? 2 : 1};
 }
 
 INLINE bool conv_dims_fit(const ConvDims& d) {
   return d.N > 0 && d.IC > 0 && d.OC > 0 && d.OH > 0 && d.OW > 0 && d.KH > 0 && d.KW > 0 && d.SH > 0 && d.SW > 0 &&
          d.PH >= 0 && d.PW >= 0 && d.OH == (d.IH + 2 * d.PH - d.KH) / d.SH + 1 &&
          d.OW == (d.IW + 2 * d.PW - d.KW) / d.SW + 1;
+}
+
+// Pairs are of maps of one pixel, as an attention module pools them, with nothing more to do.
+INLINE bool pair_fits(const ConvDims& d, bool more) {
+  return d.tensors == 1 || (!more && d.IH * d.IW == 1 && d.OH * d.OW == 1 && d.KH * d.KW == 1);
 }
 
 INLINE int64_t image_x(const ConvDims& d) { return d.IH * d.IW * d.IC; }
@@ -33,6 +41,11 @@ struct Taps {
   int64_t tap;               // IC·OC
   int64_t first, down, right;  // the kernel's tap at (0, 0); steps to the tap below it, and beside it
   bool transposed;           // rows are channels of the target
+};
+
+// Images from `image` on lie in other tensors than those before them, so many floats further on.
+struct Second {
+  int64_t image, source, target;
 };
 
 // A correlation as the block core sees it. The forward pass is one; the input gradient is SH·SW of them, one for
@@ -50,6 +63,7 @@ struct Correlation {
   const float* source;
   Epilogue epilogue;
   ImageSums images;                   // of results, where blocks are whole images; no pixels: none
+  Second second;                      // of a pair
 };
 
 // Neighbouring grid positions along one axis whose windows lose the same taps at the borders: those taps are
@@ -159,13 +173,16 @@ INLINE Pixels pixels_of(const Correlation& g, const Blocks& b, int64_t block, fl
   for (int64_t i = 0; i < heights; ++i)
     for (int64_t j = 0; j < widths; ++j) {
       const int64_t begin = q;
-      for (int64_t n = n0; n < n1; ++n)
+      for (int64_t n = n0; n < n1; ++n) {
+        const bool other = n >= g.second.image;
+        const int64_t source = n * source_image + other * g.second.source, target = n * g.image + other * g.second.target;
         for (int64_t h = rows[i].begin; h < rows[i].end; ++h)
           for (int64_t w = columns[j].begin; w < columns[j].end; ++w, ++q) {
-            from[q] = n * source_image + (h * g.step_h + g.origin_h + rows[i].first) * line +
+            from[q] = source + (h * g.step_h + g.origin_h + rows[i].first) * line +
                       (w * g.step_w + g.origin_w + columns[j].first) * g.C;
-            to[q] = n * g.image + h * g.row + w * g.pixel;
+            to[q] = target + h * g.row + w * g.pixel;
           }
+      }
       *last++ = {begin, q, rows[i].taps, columns[j].taps, rows[i].first, columns[j].first};
     }
   return {from, to, runs, last};

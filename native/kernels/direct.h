@@ -79,11 +79,20 @@ static void correlate(const Call& call, const Correlation& g, const Blocks& b, i
   compute(0);
 }
 
+// What a correlation reads: operands source and kernel; of a pair, then the second source, the target and the second one.
+INLINE void set_source(Correlation& g, const Call& call) {
+  g.source = call.operands[0];
+  g.taps.kernel = call.operands[1];
+  if (g.second.image == g.N) return;
+  g.second.source = call.operands[2] - call.operands[0] - g.second.image * g.SourceH * g.SourceW * g.C;
+  g.second.target = call.operands[4] - call.operands[3] - g.second.image * g.image;
+}
+
 // ---- forward: x [N,IH,IW,IC], w [KH,KW,IC,OC] → y [N,OH,OW,OC]
 
 INLINE Correlation forward_correlation(const ConvDims& d) {
-  return {d.N, d.IH, d.IW, d.IC, d.OH, d.OW, d.SH, d.SW, -d.PH, -d.PW, d.KH, d.KW, d.OC, image_y(d), d.OW * d.OC, d.OC,
-          {nullptr, d.OC, d.IC * d.OC, 0, d.KW, 1, false}, nullptr, {}, {}};
+  return {d.N * d.tensors, d.IH, d.IW, d.IC, d.OH, d.OW, d.SH, d.SW, -d.PH, -d.PW, d.KH, d.KW, d.OC, image_y(d), d.OW * d.OC,
+          d.OC, {nullptr, d.OC, d.IC * d.OC, 0, d.KW, 1, false}, nullptr, {}, {}, {d.N, 0, 0}};
 }
 
 INLINE Way direct_forward(const ConvDims& d) {
@@ -96,8 +105,7 @@ INLINE Way direct_forward(const ConvDims& d) {
 INLINE void direct_forward_piece(const Call& call, int phase, int64_t piece, const ConvDims& d, const Epilogue& e,
                                  const ImageSums& images) {
   Correlation g = forward_correlation(d);
-  g.source = call.operands[0];
-  g.taps.kernel = call.operands[1];
+  set_source(g, call);
   if (phase == 0) return pack_panel(g, piece * kPanel, call.shared);
   const Blocks b = cut(g);
   g.epilogue = of_block(e, piece / b.groups);

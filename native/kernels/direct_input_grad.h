@@ -24,8 +24,8 @@ INLINE Residue residue(int64_t r, int64_t extent, int64_t K, int64_t S, int64_t 
 // The results of one residue: a correlation with taps in reverse order.
 INLINE Correlation residue_correlation(const ConvDims& d, int64_t rh, int64_t rw, const Residue& h, const Residue& w) {
   const int64_t last = (rh + d.SH * (h.taps - 1)) * d.KW + rw + d.SW * (w.taps - 1);
-  return {d.N, d.OH, d.OW, d.OC, h.count, w.count, 1, 1, h.origin, w.origin, h.taps, w.taps, d.IC, image_x(d),
-          d.SH * d.IW * d.IC, d.SW * d.IC, {nullptr, d.OC, d.IC * d.OC, last, -d.SH * d.KW, -d.SW, true}, nullptr, {}, {}};
+  return {d.N * d.tensors, d.OH, d.OW, d.OC, h.count, w.count, 1, 1, h.origin, w.origin, h.taps, w.taps, d.IC, image_x(d),
+          d.SH * d.IW * d.IC, d.SW * d.IC, {nullptr, d.OC, d.IC * d.OC, last, -d.SH * d.KW, -d.SW, true}, nullptr, {}, {}, {d.N, 0, 0}};
 }
 
 // Visits the residues that have both positions and taps, each with where its grid begins in dx and the panels, blocks
@@ -69,8 +69,7 @@ INLINE void direct_input_grad_piece(const Call& call, int phase, int64_t piece, 
   const int64_t panels = ceil_div(d.IC, kPanel);
   if (phase == 0 && piece >= panels) return clear(e.target + (piece - panels) * image_x(d), image_x(d));
   for_each_residue(d, [&](Correlation g, const Blocks& b, int64_t first, const Before& before) {
-    g.source = call.operands[0];
-    g.taps.kernel = call.operands[1];
+    set_source(g, call);
     if (phase == 0) return pack_panel(g, piece * kPanel, call.shared + before.panels);
     const int64_t own = piece - before.pieces;
     if (own < 0 || own >= b.pieces()) return;

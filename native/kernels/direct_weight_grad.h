@@ -43,6 +43,7 @@ INLINE void cut_pixels(const ConvDims& d, GradCut& g) {
     g.per_image = ceil_div(d.OH, g.rows);
     g.blocks = d.N * g.per_image;
   }
+  g.blocks *= d.tensors;
 }
 
 // Chooses what moves the fewest floats: groups read x again, parts dy, groups of kernel rows both; chunks write sums of
@@ -58,7 +59,7 @@ INLINE GradCut grad_cut(const ConvDims& d) {
       for (g.groups = 1; g.groups <= g.panels; g.groups *= 2)
         for (g.chunks = 1; g.chunks <= min(g.blocks, kGradPieces); g.chunks *= 2) {
           if (g.chunks * g.panels * g.panel_floats > kGradPartials && g.chunks > 1) continue;
-          const int64_t read = d.N * (image_x(d) * g.groups + image_y(d) * g.parts) * g.kernel_rows;
+          const int64_t read = d.tensors * d.N * (image_x(d) * g.groups + image_y(d) * g.parts) * g.kernel_rows;
           const int64_t sums = (g.chunks > 1 ? 3 * g.chunks : 0) + 2 * (ceil_div(g.blocks, g.chunks) - 1);
           const int64_t cost = read + sums * weights(d);
           const int64_t enough = min(pieces_of(g), kGradPieces);
@@ -210,25 +211,30 @@ static void grad_piece(const Call& call, const ConvDims& d, const GradCut& g, in
   float* partial = call.shared + chunk * g.panels * g.panel_floats;
 
   struct Block {
+    const float *x, *dy;
     int64_t n0, n1, h0, h1;
     Range rows;  // of x
   };
-  const auto block = [&](int64_t index) {
+  const int64_t each = g.blocks / d.tensors;
+  const auto block = [&](int64_t of_all) {
+    const int64_t index = of_all % each;
+    const bool other = of_all >= each;  // of a pair: operands x, dy and again
     const int64_t n0 = g.per_image > 1 ? index / g.per_image : index * g.images;
     const int64_t n1 = g.per_image > 1 ? n0 + 1 : min(d.N, n0 + g.images);
     const int64_t h0 = g.per_image > 1 ? index % g.per_image * g.rows : 0;
     const int64_t h1 = min(d.OH, h0 + g.rows);
-    return Block{n0, n1, h0, h1, source_rows(d, h0, h1, k0, taps)};
+    return Block{other ? call.operands[2] : call.operands[0], other ? call.operands[3] : dy, n0, n1, h0, h1,
+                 source_rows(d, h0, h1, k0, taps)};
   };
   const auto fetched = [&](int64_t index) {
     Later later;
     if (index == blocks.end) return later;
     const Block b = block(index);
-    const float* x = call.operands[0] + (b.n0 * d.IH + b.rows.begin) * d.IW * d.IC + channels.begin;
+    const float* x = b.x + (b.n0 * d.IH + b.rows.begin) * d.IW * d.IC + channels.begin;
     const int64_t images = b.n1 - b.n0, pixels = (b.rows.end - b.rows.begin) * d.IW;
     if (images == 1 || pixels == d.IH * d.IW) later.add({x, images * pixels, channels.end - channels.begin, d.IC, 0, 0});
     else later.add({x, images, pixels * d.IC, image_x(d), 0, 0});
-    later.add({dy + (b.n0 * d.OH + b.h0) * d.OW * d.OC + panels.begin * NR, (b.n1 - b.n0) * (b.h1 - b.h0) * d.OW,
+    later.add({b.dy + (b.n0 * d.OH + b.h0) * d.OW * d.OC + panels.begin * NR, (b.n1 - b.n0) * (b.h1 - b.h0) * d.OW,
                min(d.OC, panels.end * NR) - panels.begin * NR, d.OC, 0, 0});
     const int64_t tiles = (panels.end - panels.begin) * taps * d.KW * ceil_div(channels.end - channels.begin, GR);
     later.divide(tiles * ceil_div(most, kPixelsBetween));
@@ -236,11 +242,11 @@ static void grad_piece(const Call& call, const ConvDims& d, const GradCut& g, in
   };
 
   for (int64_t index = blocks.begin; index < blocks.end; ++index) {
-    const auto [n0, n1, h0, h1, rows] = block(index);
+    const auto [x, gradient, n0, n1, h0, h1, rows] = block(index);
     const int64_t height = rows.end - rows.begin, pixels = (n1 - n0) * height * d.IW;
     Later next = fetched(index + 1);
-    pack_source(call.operands[0], source, d, n0, n1, rows, channels, pixels, packed);
-    pack_gradient(dy, d, n0, n1, h0, h1, panels, most, gradients);
+    pack_source(x, source, d, n0, n1, rows, channels, pixels, packed);
+    pack_gradient(gradient, d, n0, n1, h0, h1, panels, most, gradients);
 
     // for each tap the pixels it meets: those whose window it leaves the image in are not there
     for (int64_t t = 0; t < taps * d.KW; ++t) {

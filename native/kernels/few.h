@@ -98,8 +98,7 @@ INLINE void few_products(const Correlation& g, const FewCut& f, const Pixels& pi
 // The totals of `e` are those of the first block.
 static void few_piece(const Call& call, int phase, int64_t piece, Correlation g, const Epilogue& e) {
   const FewCut f = cut_few(g);
-  g.source = call.operands[0];
-  g.taps.kernel = call.operands[1];
+  set_source(g, call);
   const Pixels pixels = pixels_of(g, whole(g), 0, call.local);
   const int64_t chunk_floats = f.pixels * round_up(g.Co, L);
   if (phase == 0) {

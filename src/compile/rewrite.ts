@@ -13,6 +13,8 @@ export interface Place extends OpNode {
   readonly readers: readonly OpNode[];
   /** What stands in for a tensor of the old graph, where the pass has been there. */
   now(old: Tensor): Tensor | undefined;
+  /** What stands in for a tensor of the old graph that does not need this one, wherever the pass has been. */
+  ahead(old: Tensor): Tensor;
   /** The node behind an input when it is an application of this op and nobody else reads it; this one does so `times`. */
   only<A>(input: Tensor, op: Op<A>, times?: number): (Node<A> & { readonly op: Op }) | undefined;
 }
@@ -59,28 +61,31 @@ function rewrite(graph: Graph, rule: Rule): Graph {
 
   const replaced = new Map<Tensor, Tensor>();
   const reads = new Map<Tensor, number>(); // of the new tensors
-  for (const x of order) {
-    const y = rewritten(x, replaced, reads, readers.get(x) ?? [], rule);
+  const ahead = (x: Tensor): Tensor => {
+    const known = replaced.get(x);
+    if (known) return known;
+    const y = rewritten(x, { now: (old) => replaced.get(old), ahead }, reads, readers.get(x) ?? [], rule);
     replaced.set(x, y);
     reads.set(y, (reads.get(y) ?? 0) + (counts.get(x) ?? 0));
-  }
-  const at = (x: Tensor) => replaced.get(x)!;
+    return y;
+  };
+  order.forEach(ahead); // inputs first
   return {
-    outputs: Object.fromEntries(Object.entries(graph.outputs).map(([name, x]) => [name, at(x)])),
-    effects: graph.effects.map(at),
+    outputs: Object.fromEntries(Object.entries(graph.outputs).map(([name, x]) => [name, ahead(x)])),
+    effects: graph.effects.map(ahead),
   };
 }
 
 function rewritten(
   x: Tensor,
-  replaced: ReadonlyMap<Tensor, Tensor>,
+  { now, ahead }: Pick<Place, "now" | "ahead">,
   reads: ReadonlyMap<Tensor, number>,
   readers: readonly OpNode[],
   rule: Rule,
 ): Tensor {
   const node = nodeOf(x);
   if (!node) return x;
-  const inputs = node.inputs.map((input) => replaced.get(input)!);
+  const inputs = node.inputs.map(ahead);
   const changed = inputs.some((input, k) => input !== node.inputs[k]);
   const output: Tensor = changed
     ? { ...x, source: { kind: "op", op: node.op, inputs, attrs: node.attrs } }
@@ -90,7 +95,7 @@ function rewritten(
     if (source?.op.name !== op.name || reads.get(input) !== times) return undefined;
     return source as ReturnType<Place["only"]> as never;
   };
-  const place = { ...node, old: x, inputs, output, only, readers, now: (old: Tensor) => replaced.get(old) };
+  const place = { ...node, old: x, inputs, output, only, readers, now, ahead };
   const result = rule(place) ?? output;
   result.label ||= x.label;
   return result;

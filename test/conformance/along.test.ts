@@ -3,7 +3,7 @@ import { optimize } from "../../src/compile/passes/index.ts";
 import { schedule } from "../../src/compile/schedule.ts";
 import { Variables } from "../../src/nn/scope.ts";
 import { batchNorm, batchNormGradSumsOp, batchStatistics } from "../../src/ops/batch-norm.ts";
-import { conv2dInputGradOp, conv2dOp } from "../../src/ops/conv.ts";
+import { conv2dInputGradOp, conv2dOp, conv2dWeightGradOp } from "../../src/ops/conv.ts";
 import {
   add,
   broadcastTo,
@@ -149,13 +149,52 @@ function gates(at: Convolution, pixelwise: boolean, other = false): Runnable {
   return runnable(outputs, w, shapes);
 }
 
+/** A layer applied to two pools, and the gradients of both. */
+function twoPools(n: number, channels: number, width: number): Runnable {
+  const w = weightOf([width, channels, 1, 1]);
+  const attrs = { stride: [1, 1], padding: [0, 0] } as const;
+  const shapes: Record<string, Shape> = Object.fromEntries([
+    ...["a", "b"].map((name) => [name, [n, channels, 1, 1]]),
+    ...["da", "db"].map((name) => [name, [n, width, 1, 1]]),
+  ]);
+  const [a, b, da, db] = Object.entries(shapes).map(([name, shape]) => input(name, shape));
+  const gradient = (dy: Tensor) => apply(conv2dInputGradOp, [dy, w], { ...attrs, input: a.shape });
+  const ofWeight = (x: Tensor, dy: Tensor) =>
+    apply(conv2dWeightGradOp, [x, dy], { ...attrs, weight: w.shape });
+  const outputs = {
+    a: apply(conv2dOp, [a, w], attrs),
+    b: apply(conv2dOp, [b, w], attrs),
+    da: gradient(da),
+    db: gradient(db),
+    dw: add(ofWeight(a, da), ofWeight(b, db)),
+  };
+  return runnable(outputs, w, shapes);
+}
+
 const titled = (at: Convolution) => `x [${at.x}] w [${at.w}] stride ${at.attrs.stride}`;
 // results too large for the caches, which the native engine stores past them
 const streamed = (ic: number, oc: number) => convolution([2, ic, oc], [182, 183], [1, 1], [1, 1], [0, 0]);
 const all = [...geometries, ...largeGeometries];
 const many = ({ x: [, c, h, w] }: Convolution) => c > 1 && h * w > 1;
 const whole = all.filter(({ w, attrs }) => !leavesGaps(w, attrs));
+// images, channels, width: of few pixels and of many, in one chunk and in several, with panels that are full and not
+const pooledLayers = [
+  [1, 5, 3],
+  [3, 17, 33],
+  [8, 64, 16],
+  [13, 48, 96],
+  [32, 256, 16],
+  [64, 40, 1],
+  [100, 130, 70],
+  [128, 512, 32],
+  [128, 1024, 64],
+  [150, 64, 130],
+] as const;
 const graphs: Record<string, readonly (readonly [string, Runnable])[]> = {
+  "conv2d_pair, conv2d_pair_along, conv2d_input_grad_pair, conv2d_input_grad_pair_along and conv2d_weight_grad_pair":
+    pooledLayers.map(
+      ([n, channels, width]) => [`${n} ${channels} ${width}`, twoPools(n, channels, width)] as const,
+    ),
   batch_statistics_along: [...all, streamed(3, 64)].map((at) => [titled(at), forward(at)] as const),
   "batch_norm_grad_sums_along behind a value": [...whole, streamed(64, 3)].map(
     (at) => [titled(at), backward(at, "value", false)] as const,
@@ -184,7 +223,7 @@ describe("what is computed along with a convolution", () => {
   test.each(Object.entries(graphs))("%s: passes make it", (name, made) => {
     for (const [, { graph }] of made) {
       const ops = schedule(optimize(graph)).flatMap((x) => nodeOf(x)?.op.name ?? []);
-      for (const made of name.match(/\w+_along/g)!) expect(ops).toContain(made);
+      for (const made of name.match(/\w+_(along|pair)\b/g)!) expect(ops).toContain(made);
     }
   });
 

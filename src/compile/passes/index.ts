@@ -7,6 +7,7 @@ import { sumByImage } from "./image-sums.ts";
 import { fuseInputGrad } from "./input-grad.ts";
 import { mergeEqual } from "./merge-equal.ts";
 import { oneProduct } from "./one-product.ts";
+import { pairs } from "./pairs.ts";
 import { poolsAlong } from "./pools.ts";
 import { fuseRegions } from "./regions.ts";
 import { statisticsAlong } from "./statistics.ts";
@@ -18,6 +19,7 @@ export const passes: readonly Pass[] = [
   mergeEqual,
   foldBatchNorm,
   oneProduct,
+  pairs,
   statisticsAlong,
   recomputeNorm,
   fuseInputGrad,

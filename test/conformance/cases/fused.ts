@@ -13,6 +13,13 @@ import {
   weightGradOfNormOp,
 } from "../../../src/ops/fused.ts";
 import type { Op } from "../../../src/ops/op.ts";
+import {
+  convPairAlongOp,
+  convPairOp,
+  inputGradPairAlongOp,
+  inputGradPairOp,
+  weightGradPairOp,
+} from "../../../src/ops/pairs.ts";
 import { positionOf } from "../../support/compare.ts";
 import { positive } from "../../support/values.ts";
 import {
@@ -66,7 +73,7 @@ function inputGradOperands(at: Convolution, { residual, mask }: (typeof parts)[n
   ];
 }
 
-/** Ops without a kernel of their own, computed by another's record: along.test.ts has their cases. */
+/** Ops whose records compute others along, and those: along.test.ts has their cases. */
 export const alongOps = [
   statisticsAlongOp,
   gradSumsAlongOp,
@@ -74,6 +81,11 @@ export const alongOps = [
   extremeAlongOp,
   imageSumsAlongOp,
   pixelSumsAlongOp,
+  convPairOp,
+  convPairAlongOp,
+  inputGradPairOp,
+  inputGradPairAlongOp,
+  weightGradPairOp,
 ] as unknown as readonly Op[];
 
 /** Ops that compile passes make. */

@@ -1,0 +1,87 @@
+import { topologicalOrder } from "../../autodiff/gradient.ts";
+import { conv2dInputGradOp, conv2dOp, conv2dWeightGradOp } from "../../ops/conv.ts";
+import { addOp } from "../../ops/elementwise.ts";
+import { apply, nodeOf, type Op } from "../../ops/op.ts";
+import {
+  convPairAlongOp,
+  convPairOp,
+  inputGradPairAlongOp,
+  inputGradPairOp,
+  weightGradPairOp,
+} from "../../ops/pairs.ts";
+import { sameShape, type Tensor } from "../../tensor/tensor.ts";
+import { type Graph, rootsOf } from "../graph.ts";
+import { byRule, type OpNode, type Pass, type Place } from "../rewrite.ts";
+
+const kinds = [
+  { op: conv2dOp, first: convPairOp, second: convPairAlongOp },
+  { op: conv2dInputGradOp, first: inputGradPairOp, second: inputGradPairAlongOp },
+] as readonly { op: Op; first: Op; second: Op }[];
+
+const isPooled = ({ shape: [, , h, w] }: Tensor) => h === 1 && w === 1;
+
+/** A convolution of maps of one pixel. */
+function layerOf(x: Tensor): OpNode | undefined {
+  const node = nodeOf(x);
+  const kind = node && kinds.some(({ op }) => op.name === node.op.name);
+  return kind && [x, ...node.inputs].every(isPooled) ? node : undefined;
+}
+
+const alike = (a: OpNode, b: OpNode) =>
+  a.op.name === b.op.name &&
+  a.inputs[1] === b.inputs[1] &&
+  sameShape(a.inputs[0].shape, b.inputs[0].shape) &&
+  JSON.stringify(a.attrs) === JSON.stringify(b.attrs);
+
+const needs = (x: Tensor, other: Tensor) => topologicalOrder([x]).includes(other);
+
+/** Two applications of one layer, neither of which needs the other, by either of them. */
+function pairsOf(graph: Graph): Map<Tensor, { readonly first: Tensor; readonly second: Tensor }> {
+  const pairs = new Map<Tensor, { first: Tensor; second: Tensor }>();
+  const single: Tensor[] = [];
+  for (const x of topologicalOrder(rootsOf(graph))) {
+    const layer = layerOf(x);
+    if (!layer) continue;
+    const at = single.findIndex((other) => alike(layerOf(other)!, layer) && !needs(x, other));
+    if (at < 0) {
+      single.push(x);
+      continue;
+    }
+    const pair = { first: single[at], second: x };
+    single.splice(at, 1);
+    pairs.set(pair.first, pair).set(x, pair);
+  }
+  return pairs;
+}
+
+function half(
+  { op, inputs, attrs, old, ahead }: Place,
+  pairs: ReturnType<typeof pairsOf>,
+): Tensor | undefined {
+  const pair = pairs.get(old);
+  if (!pair) return undefined;
+  const kind = kinds.find((k) => k.op.name === op.name)!;
+  if (old === pair.second) return apply(kind.second, [ahead(pair.first), ...inputs], attrs);
+  return apply(kind.first, [...inputs, ahead(nodeOf(pair.second)!.inputs[0])], attrs);
+}
+
+/** conv2d_weight_grad(a, da) + conv2d_weight_grad(b, db) */
+function sum({ op, inputs: [a, b], only }: Place): Tensor | undefined {
+  if (op.name !== addOp.name || a === b) return undefined;
+  const [one, other] = [only(a, conv2dWeightGradOp), only(b, conv2dWeightGradOp)];
+  if (!one || !other) return undefined;
+  const inputs = [...one.inputs, ...other.inputs];
+  const same = one.inputs.every((x, k) => sameShape(x.shape, other.inputs[k].shape));
+  const fits =
+    same && [a, ...inputs].every(isPooled) && JSON.stringify(one.attrs) === JSON.stringify(other.attrs);
+  return fits ? apply(weightGradPairOp, inputs, one.attrs) : undefined;
+}
+
+export const pairs: Pass = {
+  name: "pairs",
+  summary: "a layer that is applied to two pools meets both in one record, and so do its gradients",
+  run: byRule((graph) => {
+    const found = pairsOf(graph);
+    return (place) => half(place, found) ?? sum(place);
+  }),
+};

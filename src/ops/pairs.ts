@@ -1,0 +1,77 @@
+import { sizeOf } from "../tensor/tensor.ts";
+import { conv2dInputGradOp, conv2dOp, conv2dWeightGradOp } from "./conv.ts";
+import { defineOp, expectSame, type KernelCall, type Node, type Op } from "./op.ts";
+
+// Convolutions of two tensors alike with one kernel, in one record that reads the kernel once. Compile passes make them
+// of layers that an attention module applies to two pools; models are not written with them.
+
+const PAIR = 64;
+
+/** The kernel of a plain op, for a pair. */
+function paired(call: ReturnType<Op["native"]>): KernelCall {
+  if (!("kernel" in call)) throw new Error("a convolution is no view");
+  return { kernel: call.kernel, params: call.params.map((value, k) => (k === 13 ? value + PAIR : value)) };
+}
+
+/** What an op linear in its first input makes of that and of a third one: the first result. a, w, b → op(a, w). */
+const firstOf = <A>(op: Op<A>): Op<A> =>
+  defineOp({
+    ...op,
+    name: `${op.name}_pair`,
+    shape: ([a, w, b], attrs) => {
+      expectSame(`${op.name}_pair`, "second", b, a);
+      return op.shape([a, w], attrs);
+    },
+    vjp: null,
+    reference: ({ inputs, shapes, ...call }) =>
+      op.reference({ inputs: inputs.slice(0, 2), shapes: shapes.slice(0, 2), ...call }),
+    native: (node) => paired(op.native(node)),
+    multiplyAdds: (node) => 2 * op.multiplyAdds!(node),
+  });
+
+/** The second result, computed by the record of the first. op(a, w), b, w → op(b, w). */
+const secondOf = <A>(op: Op<A>): Op<A> =>
+  defineOp({
+    ...op,
+    name: `${op.name}_pair_along`,
+    shape: ([, ...inputs], attrs) => op.shape(inputs, attrs),
+    vjp: null,
+    reference: ({ inputs, shapes, ...call }) =>
+      op.reference({ inputs: inputs.slice(1), shapes: shapes.slice(1), ...call }),
+    native: () => ({ along: 0 }),
+    multiplyAdds: undefined,
+  });
+
+/** conv2d of two tensors, [N,I,1,1] each, with one kernel [O,I,1,1]. */
+export const convPairOp = firstOf(conv2dOp);
+export const convPairAlongOp = secondOf(conv2dOp);
+
+/** conv2d_input_grad of two gradients, [N,O,1,1] each, with one kernel [O,I,1,1]. */
+export const inputGradPairOp = firstOf(conv2dInputGradOp);
+export const inputGradPairAlongOp = secondOf(conv2dInputGradOp);
+
+type WeightGradAttrs = Parameters<typeof conv2dWeightGradOp.shape>[1];
+
+/** Sum of the weight gradients of two pairs of tensors. x [N,I,1,1], dy [N,O,1,1], x, dy alike → [O,I,1,1]. */
+export const weightGradPairOp = defineOp<WeightGradAttrs>({
+  ...conv2dWeightGradOp,
+  name: "conv2d_weight_grad_pair",
+  shape: ([x, dy, otherX, otherDy], attrs) => {
+    expectSame("conv2d_weight_grad_pair", "second x", otherX, x);
+    expectSame("conv2d_weight_grad_pair", "second dy", otherDy, dy);
+    return conv2dWeightGradOp.shape([x, dy], attrs);
+  },
+  reference: ({ inputs, shapes, output, ...call }) => {
+    const other = output.slice();
+    conv2dWeightGradOp.reference({ inputs: inputs.slice(0, 2), shapes: shapes.slice(0, 2), output, ...call });
+    conv2dWeightGradOp.reference({
+      inputs: inputs.slice(2),
+      shapes: shapes.slice(2),
+      output: other,
+      ...call,
+    });
+    for (let i = 0; i < output.length; i++) output[i] += other[i];
+  },
+  native: (node) => paired(conv2dWeightGradOp.native(node as Node<WeightGradAttrs>)),
+  multiplyAdds: ({ inputs: [, dy], output }) => 2 * sizeOf(dy.shape) * sizeOf(output.shape.slice(1)),
+});
