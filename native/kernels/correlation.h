@@ -200,6 +200,9 @@ INLINE void for_tiles(Range pixels, F f) {
   }
 }
 
+// Rows a page apart fight for one place of the first-level cache.
+constexpr int64_t kPageFloats = 1024;
+
 constexpr int64_t kRowsAhead = 16;  // of weights, fetched before they are packed
 
 // from [depth][channels], `line` floats from row to row → to [depth][width]

@@ -72,6 +72,11 @@ INLINE GradCut grad_cut(const ConvDims& d) {
   return best;
 }
 
+constexpr int64_t kMostPanels = 8, kMostTiles = 64;  // that meet what is read where it lies
+
+// Whether rows of a tensor are better read where they lie: few meet them, and they do not fight for places of the caches.
+INLINE bool stays(int64_t pitch, int64_t met, int64_t most) { return pitch < kPageFloats && met <= most; }
+
 constexpr int64_t kPixelsBetween = 32;  // fetches of what the next block is made of
 
 // Where sums of one panel go, `stride` floats from one input channel to the next: the first block stores them, those
@@ -84,8 +89,8 @@ struct Sums {
 
 // M input channels × NV vectors of output channels over `n` pixels, each with its place in x and in dy.
 template <int M, int NV>
-static void grad_tile(int64_t n, const int32_t* at_x, const int32_t* at_dy, const float* x, const float* dy, Later& next,
-                      const Sums& sums) {
+static void grad_tile(int64_t n, const int32_t* at_x, const int32_t* at_dy, const float* x, const float* dy, int64_t pitch,
+                      Later& next, const Sums& sums) {
   V c[M][NV];
 #pragma GCC unroll 16
   for (int i = 0; i < M; ++i)
@@ -96,7 +101,7 @@ static void grad_tile(int64_t n, const int32_t* at_x, const int32_t* at_dy, cons
     const int64_t end = min(n, begin + kPixelsBetween);
     for (int64_t q = begin; q < end; ++q) {
       const float* a = x + at_x[q];
-      const float* b = dy + at_dy[q] * (NV * L);
+      const float* b = dy + at_dy[q] * pitch;
       V g[NV];
 #pragma GCC unroll 2
       for (int v = 0; v < NV; ++v) g[v] = load(b + v * L);
@@ -117,7 +122,7 @@ static void grad_tile(int64_t n, const int32_t* at_x, const int32_t* at_dy, cons
     }
 }
 
-using GradTile = void (*)(int64_t, const int32_t*, const int32_t*, const float*, const float*, Later&, const Sums&);
+using GradTile = void (*)(int64_t, const int32_t*, const int32_t*, const float*, const float*, int64_t, Later&, const Sums&);
 
 template <int NV>
 INLINE GradTile grad_tile_of(int64_t m) {
@@ -245,8 +250,14 @@ static void grad_piece(const Call& call, const ConvDims& d, const GradCut& g, in
     const auto [x, gradient, n0, n1, h0, h1, rows] = block(index);
     const int64_t height = rows.end - rows.begin, pixels = (n1 - n0) * height * d.IW;
     Later next = fetched(index + 1);
-    pack_source(x, source, d, n0, n1, rows, channels, pixels, packed);
-    pack_gradient(gradient, d, n0, n1, h0, h1, panels, most, gradients);
+    const bool plain = taps * d.KW == 1 && (n1 - n0 == 1 || (height == d.IH && h1 - h0 == d.OH));
+    const bool x_lies = plain && !source.rate && stays(d.IC, panels.end - panels.begin, kMostPanels);
+    const bool dy_lies = plain && d.OC % L == 0 && stays(d.OC, ceil_div(channels.end - channels.begin, GR), kMostTiles);
+    if (!x_lies) pack_source(x, source, d, n0, n1, rows, channels, pixels, packed);
+    if (!dy_lies) pack_gradient(gradient, d, n0, n1, h0, h1, panels, most, gradients);
+    const int64_t x_pitch = x_lies ? d.IC : kLine, x_step = x_lies ? kLine : pixels * kLine;
+    const float* x_begin = x_lies ? x + (n0 * d.IH + rows.begin) * d.IW * d.IC + channels.begin : packed;
+    const float* dy_begin = gradient + (n0 * d.OH + h0) * d.OW * d.OC;
 
     // for each tap the pixels it meets: those whose window it leaves the image in are not there
     for (int64_t t = 0; t < taps * d.KW; ++t) {
@@ -259,7 +270,7 @@ static void grad_piece(const Call& call, const ConvDims& d, const GradCut& g, in
           for (int64_t w = 0; w < d.OW; ++w) {
             const int64_t column = w * d.SW + first_column;
             if (column < 0 || column >= d.IW) continue;
-            at_x[t * most + count] = static_cast<int32_t>((((n - n0) * height + row - rows.begin) * d.IW + column) * kLine);
+            at_x[t * most + count] = static_cast<int32_t>((((n - n0) * height + row - rows.begin) * d.IW + column) * x_pitch);
             at_dy[t * most + count++] = static_cast<int32_t>(((n - n0) * (h1 - h0) + h - h0) * d.OW + w);
           }
         }
@@ -268,7 +279,8 @@ static void grad_piece(const Call& call, const ConvDims& d, const GradCut& g, in
 
     for (int64_t j = panels.begin; j < panels.end; ++j) {
       const int64_t width = panel_width(d.OC, j * NR, NR);
-      const float* panel = gradients + (j - panels.begin) * most * NR;
+      const float* panel = dy_lies ? dy_begin + j * NR : gradients + (j - panels.begin) * most * NR;
+      const int64_t pitch = dy_lies ? d.OC : width;
       for (int64_t t = 0; t < taps * d.KW; ++t) {
         const int64_t tap = k0 * d.KW + t;
         Sums sums{direct ? dw + (tap * d.IC + channels.begin) * d.OC + j * NR
@@ -278,12 +290,12 @@ static void grad_piece(const Call& call, const ConvDims& d, const GradCut& g, in
           for (int64_t c = channels.begin; c < channels.end && !sums.add; ++c, sums.out += sums.stride) clear(sums.out, width);
           continue;
         }
-        const float* line = packed;
-        for (int64_t c = channels.begin; c < channels.end; line += pixels * kLine)
+        const float* line = x_begin;
+        for (int64_t c = channels.begin; c < channels.end; line += x_step)
           for (const int64_t first = c, end = min(channels.end, c + kLine); c < end;) {
             const int64_t m = min(GR, end - c);
             const GradTile f = width == NR ? grad_tile_of<2>(m) : grad_tile_of<1>(m);
-            f(counts[t], at_x + t * most, at_dy + t * most, line + c - first, panel, next, sums);
+            f(counts[t], at_x + t * most, at_dy + t * most, line + c - first, panel, pitch, next, sums);
             sums.out += m * sums.stride;
             c += m;
           }

@@ -10,8 +10,6 @@ namespace ATENTO_ISA {
 
 constexpr int64_t kLeastFew = 16, kMostFew = 256;         // pixels
 constexpr int64_t kPartRows = 8 * 1024 / kPanel;          // of weights that stay in the first-level cache
-// Rows a page apart fight for one place of the first-level cache. From the second they come in time four lines at once.
-constexpr int64_t kPageFloats = 1024;
 constexpr int64_t kLeastFetching = 64 * 1024 * 1024;      // products of a record that fetches what later ones need
 constexpr int64_t kFinished = 4 * kPixels;                // pixels of a block whose chunks are added
 
@@ -58,6 +56,7 @@ INLINE void few_products(const Correlation& g, const FewCut& f, const Pixels& pi
                          bool finishes, float* packed, float* sums, Soon& soon) {
   const int64_t width = panel_width(g.Co, c, kPanel), channels = min(width, g.Co - c);
   const int64_t pitch = f.parts() > 1 ? width : 0;  // of pixels; finished tile by tile, they need one place
+  // rows a page apart come in time four lines at once
   const bool packs = g.taps.transposed || g.Co % L != 0 || (g.Co >= kPageFloats && kPanel < 4 * kLine);
   const auto part = [&](int64_t index) {
     const int64_t tap = index / f.cuts;
