@@ -197,6 +197,12 @@ INLINE int64_t pixel_sums(const ConvDims& d, const InputGradParts& parts, Means 
   return parts.gated && meets_images(d, means, true) ? cut(correlation_of(d, true)).groups * 2 * d.N * d.IH * d.IW : 0;
 }
 
+// Floats of a thread's workspace for sums of a block's pixels, lane by lane; behind what the way needs.
+INLINE int64_t lanes_of_pixels(const ConvDims& d, const InputGradParts& parts, Means means) {
+  const Correlation g = correlation_of(d, true);
+  return parts.gated && meets_images(d, means, true) ? block_pixels(g, cut(g)) * 2 * L + kLine : 0;
+}
+
 INLINE ImageSums image_gradients(const Call& call, const ConvDims& d, const InputGradParts& parts, const float* rates) {
   const float* const* in = call.operands;
   ImageSums s{};
@@ -244,7 +250,7 @@ static bool conv2d_input_grad_plan(const double* p, Plan& plan) {
   const Shared shared = shared_parts(way, d.IC, parts.sums, parts.rates(), pixel_sums(d, parts, means));
   plan_way(way, shared, parts.sums || parts.images, plan);
   if (parts.images && !meets_images(d, means, true)) plan.pieces[2] = static_cast<int>(d.N);
-  if (parts.norm) plan.local += d.IC;
+  plan.local += parts.norm ? d.IC : lanes_of_pixels(d, parts, means);
   if (!parts.x() && !parts.images) plan.prepares = prepares(way);
   return true;
 }
@@ -297,6 +303,7 @@ static void conv2d_input_grad_run(const Call& call, int phase, int piece) {
   if (parts.norm) e.rate = rates, e.beta = call.operands[parts.at_gamma() + 1];
   if (parts.sums) e.totals = totals;
   if (in_tiles && parts.gated) {
+    images.lanes = call.local + round_up(way.local, kLine);
     images.pixels = call.shared + shared.pixels;
     images.ties = images.pixels + d.N * images.P;
   }

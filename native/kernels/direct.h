@@ -48,8 +48,12 @@ static void correlate(const Call& call, const Correlation& g, const Blocks& b, i
     if (!at_once) g.epilogue.finish(g.epilogue, results, job.width, to, job.count, job.c, channels);
     if (g.images.P == 0 || (in_order && job.c + kPanel < end)) return;
     if (job.pixel == 0) images = 0;
-    for (; (images + 1) * g.images.P <= job.pixel + job.count; ++images)
-      sum_image(g.images, first_image + images, in_order ? first : job.c, in_order ? end : min(end, job.c + kPanel));
+    for (; (images + 1) * g.images.P <= job.pixel + job.count; ++images) {
+      const int64_t image = first_image + images;
+      if (in_order) sum_image(g.images, image, first, end);
+      else sum_image(g.images, image, job.c, min(end, job.c + kPanel),
+                     {g.images.lanes + images * g.images.P * 2 * L, job.c == first, job.c + kPanel >= end});
+    }
   };
   const auto meet = [&](const Run& run, int64_t pixel, int64_t count, int64_t c) {
     int64_t ahead = addresses_of(g.epilogue, pixels.to + pixel, count, c, addresses);

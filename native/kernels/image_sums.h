@@ -21,6 +21,13 @@ struct ImageSums {
   // with u = a·(γ·x̂ + β) and a gate a [N,C]: Σ_c g·u, and how many u are the largest [N,P], added to what is there
   float *pixels, *ties;
   const float *scale, *beta, *a, *largest;  // scale is γ·rate
+  float* lanes;                    // workspace for sums of a block's pixels, [pixel][2][L]
+};
+
+// Sums of an image's pixels, lane by lane, which wait for the next of several parts of the channels.
+struct Waiting {
+  float* lanes;  // null: all channels come at once
+  bool opens, closes;
 };
 
 template <class T>
@@ -79,11 +86,11 @@ INLINE void pool_channels(const ImageSums s, int64_t image, int64_t c) {
 
 constexpr int64_t kSummedRows = 64;
 
-// Some pixels of an image, and their sums so far, lane by lane.
+// Some pixels of an image, and their sums so far, lane by lane: Σ_c g·u, then ties.
 template <class T>
 struct PixelSums {
   int64_t first, count;
-  T pixels[kSummedRows], ties[kSummedRows];
+  T (*sums)[2];
 };
 
 // Sums of n vectors of channels from c on, of some pixels.
@@ -103,7 +110,7 @@ INLINE void gradient_channels(const ImageSums s, int64_t image, int64_t c, Pixel
     T gate = zero, largest = zero, sum = zero, ties = zero;
     if constexpr (gated) {
       gate = s.s[pixel + p] - zero, largest = s.largest[pixel + p] - zero;
-      sum = rows.pixels[p], ties = rows.ties[p];
+      sum = rows.sums[p][0], ties = rows.sums[p][1];
     }
 #pragma GCC unroll 4
     for (int v = 0; v < n; ++v) {
@@ -118,7 +125,7 @@ INLINE void gradient_channels(const ImageSums s, int64_t image, int64_t c, Pixel
       values[v] += value;
       products[v] += value * centred;
     }
-    if constexpr (gated) rows.pixels[p] = sum, rows.ties[p] = ties;
+    if constexpr (gated) rows.sums[p][0] = sum, rows.sums[p][1] = ties;
   }
   get_all(s.rate + c, rate);
 #pragma GCC unroll 4
@@ -135,24 +142,26 @@ INLINE void gradient_channels(const ImageSums s, int64_t image, int64_t c, Pixel
 }
 
 template <bool gated>
-INLINE void gradients_of_image(const ImageSums& s, int64_t image, int64_t begin, int64_t end) {
+INLINE void gradients_of_image(const ImageSums& s, int64_t image, int64_t begin, int64_t end, const Waiting& waiting) {
   for (int64_t first = 0; first < s.P; first += kSummedRows) {
-    PixelSums<V> rows;
-    PixelSums<float> rest;
-    rows.first = rest.first = first;
-    rows.count = rest.count = min(kSummedRows, s.P - first);
-    for (int64_t p = 0; gated && p < rows.count; ++p) {
-      rows.pixels[p] = rows.ties[p] = V{};
-      rest.pixels[p] = rest.ties[p] = 0;
+    const int64_t count = min(kSummedRows, s.P - first);
+    V own[kSummedRows][2];
+    float last[kSummedRows][2];
+    PixelSums<V> rows{first, count, waiting.lanes ? reinterpret_cast<V(*)[2]>(waiting.lanes + 2 * L * first) : own};
+    PixelSums<float> rest{first, count, last};
+    for (int64_t p = 0; gated && p < count; ++p) {
+      if (!waiting.lanes || waiting.opens) rows.sums[p][0] = rows.sums[p][1] = V{};
+      last[p][0] = last[p][1] = 0;
     }
     for_panels(begin, end, [&](int64_t c, auto zero, auto n) {
       using T = decltype(zero);
       if constexpr (std::is_same_v<T, V>) gradient_channels<gated, T, n>(s, image, c, rows);
       else gradient_channels<gated, T, n>(s, image, c, rest);
     });
-    for (int64_t p = 0; gated && p < rows.count; ++p) {
-      s.pixels[image * s.P + first + p] += sum_across(rows.pixels[p]) + rest.pixels[p];
-      s.ties[image * s.P + first + p] += sum_across(rows.ties[p]) + rest.ties[p];
+    if (waiting.lanes && !waiting.closes) continue;
+    for (int64_t p = 0; gated && p < count; ++p) {
+      s.pixels[image * s.P + first + p] += sum_across(rows.sums[p][0]) + last[p][0];
+      s.ties[image * s.P + first + p] += sum_across(rows.sums[p][1]) + last[p][1];
     }
   }
 }
@@ -177,9 +186,9 @@ INLINE int64_t addresses_of(const ImageSums& s, int64_t image, int64_t pixel, co
 }
 
 // Channels [c, end) of one image.
-static void sum_image(const ImageSums& s, int64_t image, int64_t c, int64_t end) {
-  if (s.a) return gradients_of_image<true>(s, image, c, end);
-  if (s.values) return gradients_of_image<false>(s, image, c, end);
+static void sum_image(const ImageSums& s, int64_t image, int64_t c, int64_t end, const Waiting& waiting = {}) {
+  if (s.a) return gradients_of_image<true>(s, image, c, end, waiting);
+  if (s.values) return gradients_of_image<false>(s, image, c, end, {});
   for_panels(c, end, [&](int64_t at, auto zero, auto n) { pool_channels<decltype(zero), n>(s, image, at); });
 }
 
