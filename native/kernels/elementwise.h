@@ -340,8 +340,12 @@ static bool concat_plan(const double* p, Plan& plan) {
 
 static void concat_run(const Call& call, int, int) {
   const int64_t rows = at(call.params, 0), A = at(call.params, 1), B = at(call.params, 2);
-  const float *a = call.operands[0], *b = call.operands[1];
-  float* y = call.operands[2];
+  const float *__restrict a = call.operands[0], *__restrict b = call.operands[1];
+  float* __restrict y = call.operands[2];
+  if (A == 1 && B == 1) {
+    for (int64_t r = 0; r < rows; ++r) y[2 * r] = a[r], y[2 * r + 1] = b[r];
+    return;
+  }
   for (int64_t r = 0; r < rows; ++r, a += A, b += B, y += A + B) {
     for (int64_t i = 0; i < A; ++i) y[i] = a[i];
     for (int64_t i = 0; i < B; ++i) y[A + i] = b[i];
