@@ -91,35 +91,37 @@ INLINE int prepares(const Way& way) { return way.prepares ? 13 : 0; }
 
 // ---- forward: x [N,IH,IW,IC], w [KH,KW,IC,OC] → y [N,OH,OW,OC]
 
-// What follows the convolution; operands, where asked for: x, w, affine [2,OC], residual, γ [OC] for `extreme`, y,
+// What follows the convolution; operands, where asked for: x, w, affine [2,OC] or bias [OC], residual, γ [OC] for `extreme`, y,
 // statistics [2,OC], mean [N,OC], extreme [N,OC] (see ImageSums). Of a pair, which nothing follows: x, w, another x, both y.
 struct ForwardParts {
-  bool affine, residual, relu, statistics, mean, extreme, pair;
+  bool affine, bias, residual, relu, sigmoid, statistics, mean, extreme, pair;
+  bool shifts() const { return affine || bias; }
   bool pools() const { return mean || extreme; }
-  int y() const { return 2 + affine + residual + extreme + pair; }
+  int y() const { return 2 + shifts() + residual + extreme + pair; }
   int at_mean() const { return y() + 1 + statistics; }
   int at_extreme() const { return at_mean() + mean; }
   int operands() const { return at_extreme() + extreme + pair; }
-  bool any() const { return affine || residual || relu || statistics || pools(); }
+  bool any() const { return shifts() || residual || relu || sigmoid || statistics || pools(); }
+  bool fits() const { return !(affine && bias) && !(sigmoid && (residual || relu || statistics || pools())); }
 };
 
 INLINE ForwardParts forward_parts(const double* p) {
   const int flags = static_cast<int>(p[13]);
-  return {(flags & forward::affine) != 0,     (flags & forward::residual) != 0, (flags & forward::relu) != 0,
-          (flags & forward::statistics) != 0, (flags & forward::mean) != 0,     (flags & forward::extreme) != 0,
-          (flags & kPair) != 0};
+  return {(flags & forward::affine) != 0,  (flags & forward::bias) != 0,       (flags & forward::residual) != 0,
+          (flags & forward::relu) != 0,    (flags & forward::sigmoid) != 0,    (flags & forward::statistics) != 0,
+          (flags & forward::mean) != 0,    (flags & forward::extreme) != 0,    (flags & kPair) != 0};
 }
 
 static bool conv2d_plan(const double* p, Plan& plan) {
   const ConvDims d = conv_dims(p);
   if (!conv_dims_fit(d)) return false;
   const ForwardParts parts = forward_parts(p);
-  if (!pair_fits(d, parts.any())) return false;
+  if (!parts.fits() || !pair_fits(d, parts.any())) return false;
   plan.operands = parts.operands();
   plan.lengths[0] = d.N * image_x(d);
   plan.lengths[1] = weights(d);
-  if (parts.affine) plan.lengths[2] = 2 * d.OC;
-  if (parts.residual) plan.lengths[2 + parts.affine] = d.N * image_y(d);
+  if (parts.shifts()) plan.lengths[2] = parts.bias ? d.OC : 2 * d.OC;
+  if (parts.residual) plan.lengths[2 + parts.shifts()] = d.N * image_y(d);
   if (parts.extreme) plan.lengths[parts.y() - 1] = d.OC;
   plan.lengths[parts.y()] = d.N * image_y(d);
   if (parts.pair) plan.lengths[2] = plan.lengths[0], plan.lengths[4] = plan.lengths[3];
@@ -155,8 +157,9 @@ static void conv2d_run(const Call& call, int phase, int piece) {
   set_finish<false>(e, static_cast<int>(call.params[13]));
   set_target(e, y, d.N * image_y(d), d.OC);
   if (in_tiles) e.streams = false;
+  if (parts.bias) e.shift = call.operands[2];
   if (parts.affine) e.scale = call.operands[2], e.shift = e.scale + d.OC;
-  if (parts.residual) e.residual = call.operands[2 + parts.affine];
+  if (parts.residual) e.residual = call.operands[2 + parts.shifts()];
   if (parts.statistics) e.totals = totals;
   correlation_piece(call, phase, piece, d, means, false, e, in_tiles ? images : ImageSums{});
   if (e.streams) fence_streams();

@@ -74,7 +74,7 @@ static void relu_grad_run(const Call& call, int, int piece) {
   map2(call, piece, [](float dy, float y) { return y <= 0 ? 0.0f : dy; });
 }
 static void sigmoid_run(const Call& call, int, int piece) {
-  map1(call, piece, [](float x) { return 1 / (1 + exp_of(-x)); });
+  map1(call, piece, [](float x) { return sigmoid_of(x); });
 }
 static void sigmoid_grad_run(const Call& call, int, int piece) {
   map2(call, piece, [](float dy, float y) { return dy * y * (1 - y); });

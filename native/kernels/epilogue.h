@@ -15,7 +15,7 @@ typedef double DU __attribute__((vector_size(8 * L), aligned(8), may_alias));
 
 // What is done to results, in this order: bits of the parameters of a convolution and of an input gradient.
 namespace forward {
-enum : int { affine = 1, residual = 2, relu = 4, statistics = 8, mean = 16, extreme = 32 };
+enum : int { affine = 1, residual = 2, relu = 4, statistics = 8, mean = 16, extreme = 32, bias = 128, sigmoid = 256 };
 }
 namespace input_grad {
 enum : int { residual = 1, mask = 2, norm = 4, sums = 8, images = 16, gated = 32 };
@@ -34,7 +34,7 @@ struct Epilogue {
   bool stores;                  // and does nothing else
   bool streams;                 // past the caches
   int64_t C;
-  const float *scale, *shift;   // y·scale + shift
+  const float *scale, *shift;   // y·scale + shift; no scale: y + shift
   const float* residual;        // + residual
   const float* mask;            // 0 where mask ≤ 0
   const float *rate, *beta;     // 0 where (x − mean)·rate + beta ≤ 0
@@ -84,14 +84,13 @@ INLINE void accumulate(double* p, double v) { *p += v; }
 template <class T, bool gradient, int flags>
 INLINE void finish_channels(const Epilogue& e, const float* tile, int64_t width, const int64_t* to, int64_t m, int64_t c) {
   constexpr bool affine = !gradient && (flags & forward::affine), relu = !gradient && (flags & forward::relu);
-  constexpr bool statistics = !gradient && (flags & forward::statistics);
+  constexpr bool statistics = !gradient && (flags & forward::statistics), sigmoid = !gradient && (flags & forward::sigmoid);
   constexpr bool mask = gradient && (flags & input_grad::mask), norm = gradient && (flags & input_grad::norm);
   constexpr bool sums = gradient && (flags & input_grad::sums);
   constexpr bool residual = flags & (gradient ? static_cast<int>(input_grad::residual) : static_cast<int>(forward::residual));
   const auto channel = [c](const float* p, bool used) { return used ? get(p + c, T{}) : T{}; };
-  const T scale = channel(e.scale, affine), shift = channel(e.shift, affine);
+  const T zero{}, scale = affine && e.scale ? get(e.scale + c, zero) : zero + 1.0f, shift = channel(e.shift, affine);
   const T mean = channel(e.mean, norm || sums), rate = channel(e.rate, norm), beta = channel(e.beta, norm);
-  const T zero{};
   T sum{}, products{}, kept[kMostRows];
   for (int64_t i = 0; i < m; ++i) {
     const int64_t at = to[i] + c;
@@ -99,6 +98,7 @@ INLINE void finish_channels(const Epilogue& e, const float* tile, int64_t width,
     if (affine) y = y * scale + shift;
     if (residual) y += get(e.residual + at, T{});
     if (relu) y = y < zero ? zero : y;
+    if (sigmoid) y = sigmoid_of(y);
     if (mask) y = get(e.mask + at, T{}) <= zero ? zero : y;
     if (norm || sums) {
       const T centred = get(e.x + at, T{}) - mean;
@@ -139,8 +139,13 @@ INLINE Finish finish_of(int which, std::integer_sequence<int, flags...>) {
 
 template <bool gradient>
 INLINE void set_finish(Epilogue& e, int flags) {
-  e.finish = finish_of<gradient>(flags & 15, std::make_integer_sequence<int, 16>{});
-  e.stores = (flags & 15) == 0;
+  int which = flags & 15;
+  if (!gradient && (flags & forward::bias)) which |= forward::affine;
+  e.finish = finish_of<gradient>(which, std::make_integer_sequence<int, 16>{});
+  e.stores = which == 0;
+  if (gradient || !(flags & forward::sigmoid)) return;
+  e.finish = which ? finish_tile<false, forward::affine | forward::sigmoid> : finish_tile<false, forward::sigmoid>;
+  e.stores = false;
 }
 
 // Whether results go to the target from the registers they are computed in.

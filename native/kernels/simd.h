@@ -108,6 +108,13 @@ INLINE float exp_of(float x) {
   return x == x ? e : x;
 }
 
+INLINE float sigmoid_of(float x) { return 1 / (1 + exp_of(-x)); }
+INLINE V sigmoid_of(V x) {
+  V y;
+  for (int i = 0; i < L; ++i) y[i] = sigmoid_of(x[i]);
+  return y;
+}
+
 INLINE int64_t min(int64_t a, int64_t b) { return a < b ? a : b; }
 INLINE int64_t max(int64_t a, int64_t b) { return a > b ? a : b; }
 INLINE int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }

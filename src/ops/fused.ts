@@ -47,8 +47,10 @@ function withFlags(call: ReturnType<Op["native"]>, flags: readonly boolean[], ..
 
 export interface ConvFusedAttrs extends ConvAttrs {
   readonly affine: boolean;
+  readonly bias: boolean;
   readonly residual: boolean;
   readonly relu: boolean;
+  readonly sigmoid: boolean;
   /** A `batch_statistics_along` of the result follows. */
   readonly statistics: boolean;
   /** A `mean_along` of the result follows. */
@@ -57,15 +59,29 @@ export interface ConvFusedAttrs extends ConvAttrs {
   readonly extreme: boolean;
 }
 
+/** A convolution that nothing follows. */
+export const unfinished = {
+  affine: false,
+  bias: false,
+  residual: false,
+  relu: false,
+  sigmoid: false,
+  statistics: false,
+  mean: false,
+  extreme: false,
+} as const;
+
 /**
- * Convolution, then what is asked for of: scale and shift of each channel, a residual, ReLU.
- * x [N,I,H,W], w [O,I,KH,KW], affine [2,O], residual [N,O,OH,OW] → [N,O,OH,OW]; γ [O] for `extreme_along`.
+ * Convolution, then what is asked for of: scale and shift of each channel or a bias, a residual, ReLU; or the sigmoid.
+ * x [N,I,H,W], w [O,I,KH,KW], affine [2,O] or bias [O,1,1], residual [N,O,OH,OW] → [N,O,OH,OW]; γ [O] for
+ * `extreme_along`.
  */
 export const convFusedOp = defineOp<ConvFusedAttrs>({
   name: "conv2d_fused",
   shape: ([x, w, ...rest], attrs) => {
     const y = convolvedShape("conv2d_fused", x, w, attrs);
     if (attrs.affine) expectSame("conv2d_fused", "affine", rest.shift() ?? [], [2, w[0]]);
+    if (attrs.bias) expectSame("conv2d_fused", "bias", rest.shift() ?? [], [w[0], 1, 1]);
     if (attrs.residual) expectSame("conv2d_fused", "residual", rest.shift() ?? [], y);
     if (attrs.extreme) expectSame("conv2d_fused", "gamma", rest.shift() ?? [], [w[0]]);
     return y;
@@ -76,18 +92,21 @@ export const convFusedOp = defineOp<ConvFusedAttrs>({
     conv2dOp.reference({ inputs: [x, w], shapes: shapes.slice(0, 2), attrs, output, outputShape });
     const [, channels, height, width] = outputShape;
     const affine = attrs.affine ? rest.shift() : undefined;
+    const bias = attrs.bias ? rest.shift() : undefined;
     const residual = attrs.residual ? rest.shift() : undefined;
     for (let i = 0; i < output.length; i++) {
       const channel = Math.floor(i / (height * width)) % channels;
       if (affine) output[i] = output[i] * affine[channel] + affine[channels + channel];
+      if (bias) output[i] += bias[channel];
       if (residual) output[i] += residual[i];
       if (attrs.relu) output[i] = Math.max(output[i], 0);
+      if (attrs.sigmoid) output[i] = 1 / (1 + Math.exp(-output[i]));
     }
   },
   native: (node) => {
-    const { affine, residual, relu, statistics, mean, extreme } = node.attrs;
-    if (residual) expectLayout("conv2d_fused", "residual", node.inputs[affine ? 3 : 2], "activation");
-    const flags = [affine, residual, relu, statistics, mean, extreme];
+    const { affine, bias, residual, relu, sigmoid, statistics, mean, extreme } = node.attrs;
+    if (residual) expectLayout("conv2d_fused", "residual", node.inputs[affine || bias ? 3 : 2], "activation");
+    const flags = [affine, residual, relu, statistics, mean, extreme, false, bias, sigmoid];
     return withFlags(conv2dOp.native(node), flags);
   },
   multiplyAdds: ({ inputs: [, w], output }) => sizeOf(output.shape) * sizeOf(w.shape.slice(1)),

@@ -1,7 +1,7 @@
 import { batchNormInferenceOp } from "../../ops/batch-norm.ts";
 import { conv2dOp } from "../../ops/conv.ts";
 import { addOp, reluOp } from "../../ops/elementwise.ts";
-import { convFusedOp, foldBatchNormOp } from "../../ops/fused.ts";
+import { convFusedOp, foldBatchNormOp, unfinished } from "../../ops/fused.ts";
 import { apply } from "../../ops/op.ts";
 import { sameShape, type Tensor } from "../../tensor/tensor.ts";
 import { byRule, type Pass, type Place } from "../rewrite.ts";
@@ -14,8 +14,7 @@ function foldNorm({ op, inputs, attrs, only }: Place): Tensor | undefined {
   if (!conv) return undefined;
   const affine = apply(foldBatchNormOp, statistics, attrs as { eps: number });
   affine.label = conv.output.label;
-  const none = { residual: false, relu: false, statistics: false, mean: false, extreme: false };
-  return apply(convFusedOp, [...conv.inputs, affine], { ...conv.attrs, ...none, affine: true });
+  return apply(convFusedOp, [...conv.inputs, affine], { ...conv.attrs, ...unfinished, affine: true });
 }
 
 /** add(convolution, residual) → the convolution adds it; which of the two is the residual does not matter. */

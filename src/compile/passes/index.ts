@@ -5,6 +5,7 @@ import { gatesAlong } from "./gates.ts";
 import { identities } from "./identities.ts";
 import { sumByImage } from "./image-sums.ts";
 import { fuseInputGrad } from "./input-grad.ts";
+import { finishLayers } from "./layers.ts";
 import { mergeEqual } from "./merge-equal.ts";
 import { oneProduct } from "./one-product.ts";
 import { pairs } from "./pairs.ts";
@@ -20,6 +21,7 @@ export const passes: readonly Pass[] = [
   foldBatchNorm,
   oneProduct,
   pairs,
+  finishLayers,
   statisticsAlong,
   recomputeNorm,
   fuseInputGrad,

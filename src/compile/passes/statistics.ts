@@ -1,6 +1,6 @@
 import { batchStatisticsOp } from "../../ops/batch-norm.ts";
 import { conv2dOp } from "../../ops/conv.ts";
-import { convFusedOp, statisticsAlongOp } from "../../ops/fused.ts";
+import { convFusedOp, statisticsAlongOp, unfinished } from "../../ops/fused.ts";
 import { apply, nodeOf } from "../../ops/op.ts";
 import { byRule, type Pass } from "../rewrite.ts";
 
@@ -12,8 +12,7 @@ export const statisticsAlong: Pass = {
   summary: "a convolution sums the batch statistics of its results while it stores them",
   run: byRule(() => ({ op, inputs, attrs, readers }) => {
     if (op.name === conv2dOp.name && readers.some((reader) => reader.op.name === batchStatisticsOp.name)) {
-      const none = { affine: false, residual: false, relu: false, mean: false, extreme: false };
-      return apply(convFusedOp, inputs, { ...(attrs as Attrs), ...none, statistics: true });
+      return apply(convFusedOp, inputs, { ...(attrs as Attrs), ...unfinished, statistics: true });
     }
     if (op.name !== batchStatisticsOp.name) return undefined;
     const source = nodeOf(inputs[0]);

@@ -10,6 +10,7 @@ import {
   meanAlongOp,
   pixelSumsAlongOp,
   statisticsAlongOp,
+  unfinished,
   weightGradOfNormOp,
 } from "../../../src/ops/fused.ts";
 import type { Op } from "../../../src/ops/op.ts";
@@ -21,7 +22,7 @@ import {
   weightGradPairOp,
 } from "../../../src/ops/pairs.ts";
 import { positionOf } from "../../support/compare.ts";
-import { positive } from "../../support/values.ts";
+import { normal, positive } from "../../support/values.ts";
 import {
   type Convolution,
   convolution,
@@ -38,13 +39,14 @@ import { kernel, type Operand, opCase, opCases, operand } from "./types.ts";
 const { x, w, y, attrs } = convolution([2, 3, 4], [5, 6], [3, 3], [1, 1], [1, 1]);
 
 const forward = (affine: boolean, residual: boolean, relu: boolean) => ({
+  ...unfinished,
   affine,
   residual,
   relu,
-  statistics: false,
-  mean: false,
-  extreme: false,
 });
+
+/** So small that sums of many products stay where the sigmoid is steep, and their rounding below what it must agree in. */
+const small: typeof normal = (shape, name) => normal(shape, name).map((value) => value / 16);
 
 const eps = 1e-3;
 const normOperands = (channels: number) => [
@@ -110,12 +112,23 @@ export const fused = [
       forward(true, true, false),
       forward(true, true, true),
       forward(false, true, true),
+      { ...unfinished, bias: true },
+      { ...unfinished, bias: true, relu: true },
+      { ...unfinished, bias: true, sigmoid: true },
+      { ...unfinished, sigmoid: true },
     ].flatMap((also) =>
       over((at, large) => {
         const affine = also.affine ? [operand([2, at.y[1]])] : [];
+        const bias = also.bias ? [operand([at.y[1], 1, 1])] : [];
         const residual = also.residual ? [operand(at.y)] : [];
         return opCase(
-          [operand(at.x), kernel(at.w), ...affine, ...residual],
+          [
+            also.sigmoid ? operand(at.x, small) : operand(at.x),
+            kernel(at.w),
+            ...affine,
+            ...bias,
+            ...residual,
+          ],
           { ...at.attrs, ...also },
           [],
           large,
@@ -132,6 +145,11 @@ export const fused = [
         shapes: [x, w, [2, 3]],
         attrs: { ...attrs, ...forward(true, false, false) },
         says: ["affine expects [2,4], has [2,3]"],
+      },
+      {
+        shapes: [x, w, [4]],
+        attrs: { ...attrs, ...unfinished, bias: true },
+        says: ["bias expects [4,1,1], has [4]"],
       },
       {
         shapes: [x, w, [2, 4], [2, 4, 5, 5]],
