@@ -12,8 +12,9 @@ namespace atento {
 namespace {
 
 constexpr int64_t kAlign = 64;  // bytes of a cache line
-constexpr int64_t kCached = 4 * 1024 * 1024;  // floats: half of a large third-level cache
-constexpr int64_t kLeastFetched = 4 * 1024;   // floats
+constexpr int64_t kCached = 7 * 1024 * 1024;       // floats: most of a large third-level cache
+constexpr int64_t kMostFetched = 1024 * 1024;      // floats: more of them cost the multiplications what they save
+constexpr int64_t kLeastFetched = 4 * 1024;        // floats
 
 int64_t bytes_of(int64_t floats) { return (floats * 4 + kAlign - 1) / kAlign * kAlign; }
 
@@ -130,7 +131,7 @@ void Program::plan_fetches() {
       for (const Span& span : records_[k].spans) touched.push_back(span), cached += span.floats;
     for (size_t k = i + 1; k < records_.size() && records_[k].plan.fetches < 0; ++k)
       for (const Span& span : records_[k].spans) {
-        const bool fits = span.floats >= kLeastFetched && record.soon.size() < kMostSoon && fetched + span.floats <= kCached;
+        const bool fits = span.floats >= kLeastFetched && record.soon.size() < kMostSoon && fetched + span.floats <= kMostFetched;
         if (fits && std::none_of(touched.begin(), touched.end(), [&](const Span& t) { return overlap(t, span); })) {
           record.soon.push_back(span);
           fetched += span.floats;
