@@ -15,6 +15,7 @@ struct Form {
 
 constexpr int64_t kFetchAhead = 1024;  // floats
 constexpr int kFormRows = 4;           // that share what is read for all of them
+constexpr int64_t kTwiceChannels = 512;  // of rows that are only read, twice as many at most: longer ones fight for the caches
 
 template <int... i, class F>
 INLINE void for_indices(std::integer_sequence<int, i...>, F f) {
@@ -32,6 +33,12 @@ struct FormCode {
       if (region.instruction(i).to == k) return true;
     return false;
   }
+  static constexpr bool reduces_all() {
+    for (int i = 0; i < instructions; ++i)
+      if (region.instruction(i).to >= 0 && !reduces(region.instruction(i).op)) return false;
+    return true;
+  }
+  static constexpr bool only_reduces = reduces_all();
   // Vectors of coefficients and sums that the instructions before this one have.
   static constexpr int own_before(int instruction) {
     int before = 0;
@@ -108,11 +115,11 @@ INLINE void run_channels(const Instruction* instructions, float* const* first, c
     constexpr Extent extent = Code::region.extent(k);
     if constexpr (!Code::is_result(k) && extent != Extent::pixel && extent != Extent::full) common[k] = get(first[k] + c, T{});
     if constexpr (extent == Extent::full) {
-#pragma GCC unroll 4
+#pragma GCC unroll 8
       for (int r = 0; r < rows; ++r) __builtin_prefetch(first[k] + r * C + c + max(rows * C, kFetchAhead), 0, 2);
     }
   });
-#pragma GCC unroll 4
+#pragma GCC unroll 8
   for (int r = 0; r < rows; ++r) {
     for_indices(typename Code::Operands{}, [&](auto k) {
       constexpr Extent extent = Code::region.extent(k);
@@ -176,6 +183,9 @@ static void run_form(const RegionPiece& at, const Instruction* instructions, int
   for (int i = 0; i < FormCode<Form>::instructions && at.whole; ++i)
     if (reduces_pixels(instructions[i].op)) sums[FormCode<Form>::own_before(i)] = {first[instructions[i].to], instructions[i].value};
   int64_t r = 0;
+  if constexpr (FormCode<Form>::only_reduces)
+    for (; at.r.C() <= kTwiceChannels && r + 2 * kFormRows <= rows; r += 2 * kFormRows)
+      run_rows<Form, 2 * kFormRows>(instructions, first, own, sums, at.r.C());
   for (; r + kFormRows <= rows; r += kFormRows) run_rows<Form, kFormRows>(instructions, first, own, sums, at.r.C());
   for (; r < rows; ++r) run_rows<Form, 1>(instructions, first, own, sums, at.r.C());
 }
