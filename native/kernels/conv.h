@@ -156,7 +156,7 @@ static void conv2d_run(const Call& call, int phase, int piece) {
   Epilogue e{};
   set_finish<false>(e, static_cast<int>(call.params[13]));
   set_target(e, y, d.N * image_y(d), d.OC);
-  if (in_tiles) e.streams = false;
+  if (in_tiles || parts.pair) e.streams = false;
   if (parts.bias) e.shift = call.operands[2];
   if (parts.affine) e.scale = call.operands[2], e.shift = e.scale + d.OC;
   if (parts.residual) e.residual = call.operands[2 + parts.shifts()];
@@ -299,7 +299,7 @@ static void conv2d_input_grad_run(const Call& call, int phase, int piece) {
   Epilogue e{};
   set_finish<true>(e, static_cast<int>(call.params[13]));
   set_target(e, dx, d.N * image_x(d), d.IC);
-  if (in_tiles) e.streams = false;
+  if (in_tiles || parts.pair) e.streams = false;
   if (parts.residual) e.residual = call.operands[2];
   if (parts.mask) e.mask = call.operands[parts.at_mask()];
   if (parts.x()) e.x = call.operands[parts.at_x()], e.mean = statistics;

@@ -25,9 +25,10 @@ INLINE bool conv_dims_fit(const ConvDims& d) {
          d.OW == (d.IW + 2 * d.PW - d.KW) / d.SW + 1;
 }
 
-// Pairs are of maps of one pixel, as an attention module pools them, with nothing more to do.
+// Pairs are of maps of one pixel, as an attention module pools them, without padding and with nothing more to do.
 INLINE bool pair_fits(const ConvDims& d, bool more) {
-  return d.tensors == 1 || (!more && d.IH * d.IW == 1 && d.OH * d.OW == 1 && d.KH * d.KW == 1);
+  const bool single = d.IH * d.IW == 1 && d.OH * d.OW == 1 && d.KH * d.KW == 1;
+  return d.tensors == 1 || (!more && single && d.PH == 0 && d.PW == 0);
 }
 
 INLINE int64_t image_x(const ConvDims& d) { return d.IH * d.IW * d.IC; }

@@ -1,5 +1,5 @@
-// What a convolution does to its results while they are still in the first-level cache: an affine map, a residual,
-// ReLU, the mask of a ReLU's gradient, and sums for the batch normalisation that comes next. And what a weight gradient
+// What a convolution does to its results while they are still in the first-level cache: an affine map or a bias, a
+// residual, ReLU or the sigmoid, the mask of a ReLU's gradient, and sums for the batch normalisation that comes next. And what a weight gradient
 // does to its source as it reads it.
 #pragma once
 #include <initializer_list>
@@ -13,7 +13,7 @@ namespace ATENTO_ISA {
 typedef double D __attribute__((vector_size(8 * L)));
 typedef double DU __attribute__((vector_size(8 * L), aligned(8), may_alias));
 
-// What is done to results, in this order: bits of the parameters of a convolution and of an input gradient.
+// What is done to results: bits of the parameters of a convolution and of an input gradient, beside kPair (64).
 namespace forward {
 enum : int { affine = 1, residual = 2, relu = 4, statistics = 8, mean = 16, extreme = 32, bias = 128, sigmoid = 256 };
 }
@@ -143,7 +143,7 @@ INLINE void set_finish(Epilogue& e, int flags) {
   if (!gradient && (flags & forward::bias)) which |= forward::affine;
   e.finish = finish_of<gradient>(which, std::make_integer_sequence<int, 16>{});
   e.stores = which == 0;
-  if (gradient || !(flags & forward::sigmoid)) return;
+  if (gradient || !(flags & forward::sigmoid)) return;  // which nothing but affine or bias comes before
   e.finish = which ? finish_tile<false, forward::affine | forward::sigmoid> : finish_tile<false, forward::sigmoid>;
   e.stores = false;
 }

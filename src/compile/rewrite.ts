@@ -61,18 +61,22 @@ function rewrite(graph: Graph, rule: Rule): Graph {
 
   const replaced = new Map<Tensor, Tensor>();
   const reads = new Map<Tensor, number>(); // of the new tensors
+  const now = (x: Tensor) => replaced.get(x);
   const ahead = (x: Tensor): Tensor => {
-    const known = replaced.get(x);
-    if (known) return known;
-    const y = rewritten(x, { now: (old) => replaced.get(old), ahead }, reads, readers.get(x) ?? [], rule);
+    if (!replaced.has(x)) topologicalOrder([x]).forEach(rewriteOnce);
+    return replaced.get(x)!;
+  };
+  const rewriteOnce = (x: Tensor) => {
+    if (replaced.has(x)) return;
+    const y = rewritten(x, { now, ahead }, reads, readers.get(x) ?? [], rule);
     replaced.set(x, y);
     reads.set(y, (reads.get(y) ?? 0) + (counts.get(x) ?? 0));
-    return y;
   };
-  order.forEach(ahead); // inputs first
+  order.forEach(rewriteOnce);
+  const at = (x: Tensor) => replaced.get(x)!;
   return {
-    outputs: Object.fromEntries(Object.entries(graph.outputs).map(([name, x]) => [name, ahead(x)])),
-    effects: graph.effects.map(ahead),
+    outputs: Object.fromEntries(Object.entries(graph.outputs).map(([name, x]) => [name, at(x)])),
+    effects: graph.effects.map(at),
   };
 }
 
@@ -85,7 +89,7 @@ function rewritten(
 ): Tensor {
   const node = nodeOf(x);
   if (!node) return x;
-  const inputs = node.inputs.map(ahead);
+  const inputs = node.inputs.map((input) => now(input)!);
   const changed = inputs.some((input, k) => input !== node.inputs[k]);
   const output: Tensor = changed
     ? { ...x, source: { kind: "op", op: node.op, inputs, attrs: node.attrs } }

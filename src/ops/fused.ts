@@ -106,7 +106,8 @@ export const convFusedOp = defineOp<ConvFusedAttrs>({
   native: (node) => {
     const { affine, bias, residual, relu, sigmoid, statistics, mean, extreme } = node.attrs;
     if (residual) expectLayout("conv2d_fused", "residual", node.inputs[affine || bias ? 3 : 2], "activation");
-    const flags = [affine, residual, relu, statistics, mean, extreme, false, bias, sigmoid];
+    const pair = false;
+    const flags = [affine, residual, relu, statistics, mean, extreme, pair, bias, sigmoid];
     return withFlags(conv2dOp.native(node), flags);
   },
   multiplyAdds: ({ inputs: [, w], output }) => sizeOf(output.shape) * sizeOf(w.shape.slice(1)),

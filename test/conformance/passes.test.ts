@@ -8,6 +8,7 @@ import { referenceEngine } from "../../src/engine/reference.ts";
 import { buildModel } from "../../src/models/build.ts";
 import { type ModelOptions, resolveModel } from "../../src/models/options.ts";
 import { Variables } from "../../src/nn/scope.ts";
+import { conv2d } from "../../src/ops/conv.ts";
 import { add, multiply, relu, sigmoid } from "../../src/ops/elementwise.ts";
 import { nodeOf } from "../../src/ops/op.ts";
 import { mean } from "../../src/ops/reduce.ts";
@@ -166,5 +167,40 @@ test("what is computed of a gate in one walk is read before a result takes its p
     [plain, optimized].map((engine) => engine.open([]).compile(graph).run(feeds)),
   );
   expect(opsOf(optimize(graph))).toContain("region_along");
+  expect(largestError(before, after)).toBeLessThan(1e-6);
+});
+
+test("layers that are shared in another order, of deep inputs or with padding are computed all the same", async ({
+  skip,
+}) => {
+  const [plain, optimized] = [false, true].map((on) => createEngine({ passes: on }));
+  skip(plain.name !== "native", "the native engine was not built");
+  const [map, weight] = [
+    [2, 16, 1, 1],
+    [16, 16, 1, 1],
+  ] as const;
+  const [p, q] = ["p", "q"].map((name): Tensor => ({ ...input(name, map), layout: "activation" }));
+  const [a, b] = ["a", "b"].map((name): Tensor => ({ ...input(name, weight), layout: "kernel" }));
+  const deep = Array.from({ length: 3000 }).reduce<Tensor>((x) => relu(x), q);
+  const padded = { stride: 3, padding: 1 };
+  const graph = {
+    outputs: {
+      ab: conv2d(conv2d(p, a), b), // each layer once before the other: only one of them can meet both
+      ba: conv2d(conv2d(q, b), a),
+      shallow: conv2d(relu(p), a),
+      deep: conv2d(deep, a),
+      padded: conv2d(p, a, padded),
+      other: conv2d(q, a, padded),
+    },
+    effects: [],
+  };
+  const shapes = { p: map, q: map, a: weight, b: weight };
+  const feeds = Object.fromEntries(
+    Object.entries(shapes).map(([name, shape]) => [name, normal(shape, name)]),
+  );
+  const [before, after] = await Promise.all(
+    [plain, optimized].map((engine) => engine.open([]).compile(graph).run(feeds)),
+  );
+  expect(opsOf(optimize(graph))).toContain("conv2d_pair_along");
   expect(largestError(before, after)).toBeLessThan(1e-6);
 });

@@ -12,8 +12,9 @@ function convolutionOf(x: Tensor, only: Place["only"]) {
   const conv = only(x, conv2dOp) ?? only(x, convFusedOp);
   if (!conv) return undefined;
   const attrs: ConvFusedAttrs = { ...unfinished, ...(conv.attrs as ConvAttrs) };
-  const { relu, sigmoid, residual, statistics } = attrs;
-  return relu || sigmoid || residual || statistics ? undefined : { inputs: conv.inputs, attrs };
+  const { relu, sigmoid, residual, statistics, mean, extreme } = attrs;
+  const more = relu || sigmoid || residual || statistics || mean || extreme;
+  return more ? undefined : { inputs: conv.inputs, attrs };
 }
 
 /** add(convolution, bias); which of the two is the bias does not matter. */

@@ -18,13 +18,17 @@ const kinds = [
   { op: conv2dInputGradOp, first: inputGradPairOp, second: inputGradPairAlongOp },
 ] as readonly { op: Op; first: Op; second: Op }[];
 
+type ConvAttrs = Parameters<typeof conv2dOp.shape>[1];
+
 const isPooled = ({ shape: [, , h, w] }: Tensor) => h === 1 && w === 1;
+
+const isPadded = ({ padding }: ConvAttrs) => padding.some((zeros) => zeros > 0);
 
 /** A convolution of maps of one pixel. */
 function layerOf(x: Tensor): OpNode | undefined {
   const node = nodeOf(x);
-  const kind = node && kinds.some(({ op }) => op.name === node.op.name);
-  return kind && [x, ...node.inputs].every(isPooled) ? node : undefined;
+  if (!node || !kinds.some(({ op }) => op.name === node.op.name)) return undefined;
+  return [x, ...node.inputs].every(isPooled) && !isPadded(node.attrs as ConvAttrs) ? node : undefined;
 }
 
 const alike = (a: OpNode, b: OpNode) =>
@@ -33,16 +37,30 @@ const alike = (a: OpNode, b: OpNode) =>
   sameShape(a.inputs[0].shape, b.inputs[0].shape) &&
   JSON.stringify(a.attrs) === JSON.stringify(b.attrs);
 
-const needs = (x: Tensor, other: Tensor) => topologicalOrder([x]).includes(other);
+interface Pair {
+  readonly first: Tensor;
+  readonly second: Tensor;
+}
+
+const secondInput = ({ second }: Pair) => nodeOf(second)!.inputs[0];
 
 /** Two applications of one layer, neither of which needs the other, by either of them. */
-function pairsOf(graph: Graph): Map<Tensor, { readonly first: Tensor; readonly second: Tensor }> {
-  const pairs = new Map<Tensor, { first: Tensor; second: Tensor }>();
+function pairsOf(graph: Graph): Map<Tensor, Pair> {
+  const pairs = new Map<Tensor, Pair>();
+  // the halves of a pair are computed at once, when the inputs of both are
+  const before = (x: Tensor) => {
+    const pair = pairs.get(x);
+    if (!pair) return [];
+    return [x === pair.first ? secondInput(pair) : pair.first];
+  };
+  const needs = (x: Tensor, other: Tensor) => topologicalOrder([x], before).includes(other);
   const single: Tensor[] = [];
   for (const x of topologicalOrder(rootsOf(graph))) {
     const layer = layerOf(x);
     if (!layer) continue;
-    const at = single.findIndex((other) => alike(layerOf(other)!, layer) && !needs(x, other));
+    const at = single.findIndex(
+      (other) => alike(layerOf(other)!, layer) && !needs(x, other) && !needs(other, x),
+    );
     if (at < 0) {
       single.push(x);
       continue;
@@ -56,13 +74,13 @@ function pairsOf(graph: Graph): Map<Tensor, { readonly first: Tensor; readonly s
 
 function half(
   { op, inputs, attrs, old, ahead }: Place,
-  pairs: ReturnType<typeof pairsOf>,
+  pairs: ReadonlyMap<Tensor, Pair>,
 ): Tensor | undefined {
   const pair = pairs.get(old);
   if (!pair) return undefined;
   const kind = kinds.find((k) => k.op.name === op.name)!;
   if (old === pair.second) return apply(kind.second, [ahead(pair.first), ...inputs], attrs);
-  return apply(kind.first, [...inputs, ahead(nodeOf(pair.second)!.inputs[0])], attrs);
+  return apply(kind.first, [...inputs, ahead(secondInput(pair))], attrs);
 }
 
 /** conv2d_weight_grad(a, da) + conv2d_weight_grad(b, db) */
@@ -71,7 +89,7 @@ function sum({ op, inputs: [a, b], only }: Place): Tensor | undefined {
   const [one, other] = [only(a, conv2dWeightGradOp), only(b, conv2dWeightGradOp)];
   if (!one || !other) return undefined;
   const inputs = [...one.inputs, ...other.inputs];
-  const same = one.inputs.every((x, k) => sameShape(x.shape, other.inputs[k].shape));
+  const same = !isPadded(one.attrs) && one.inputs.every((x, k) => sameShape(x.shape, other.inputs[k].shape));
   const fits =
     same && [a, ...inputs].every(isPooled) && JSON.stringify(one.attrs) === JSON.stringify(other.attrs);
   return fits ? apply(weightGradPairOp, inputs, one.attrs) : undefined;
