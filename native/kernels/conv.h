@@ -42,11 +42,9 @@ INLINE Correlation correlation_of(const ConvDims& d, bool gradient) {
 }
 
 INLINE Means means_of(const ConvDims& d, bool gradient) {
-  if (d.tensors == 1) {
-    if (are_small(d)) return Means::small;
-    if (thin_pays(d)) return Means::thin;
-    if (winograd_pays(d)) return Means::winograd;
-  }
+  if (are_small(d)) return Means::small;
+  if (thin_pays(d)) return Means::thin;
+  if (winograd_pays(d)) return Means::winograd;
   const bool single = !gradient || (d.SH == 1 && d.SW == 1);
   return single && few_pays(correlation_of(d, gradient)) ? Means::few : Means::direct;
 }
@@ -330,7 +328,6 @@ INLINE WeightGradParts weight_grad_parts(const double* p) {
 }
 
 INLINE Means weight_grad_means(const ConvDims& d, bool norm) {
-  if (d.tensors > 1) return Means::direct;
   if (are_small(d) && !norm) return Means::small;
   if (thin_pays(d)) return Means::thin;
   return winograd_pays(d) ? Means::winograd : Means::direct;

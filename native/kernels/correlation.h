@@ -26,6 +26,7 @@ INLINE bool conv_dims_fit(const ConvDims& d) {
 }
 
 // Pairs are of maps of one pixel, as an attention module pools them, without padding and with nothing more to do.
+// Kernels of one tap go by no other way than few.h and direct.h, which know of pairs.
 INLINE bool pair_fits(const ConvDims& d, bool more) {
   const bool single = d.IH * d.IW == 1 && d.OH * d.OW == 1 && d.KH * d.KW == 1;
   return d.tensors == 1 || (!more && single && d.PH == 0 && d.PW == 0);

@@ -1,4 +1,5 @@
 import { topologicalOrder } from "../autodiff/gradient.ts";
+import { addOp } from "../ops/elementwise.ts";
 import { type Node, nodeOf, type Op } from "../ops/op.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { type Graph, rootsOf } from "./graph.ts";
@@ -26,6 +27,15 @@ export function applied<A>(
 ): (Node<A> & { readonly op: Op }) | undefined {
   const node = x && nodeOf(x);
   return node?.op.name === name ? (node as Node<A> & { readonly op: Op }) : undefined;
+}
+
+export const sameAttrs = (a: Node, b: Node) => JSON.stringify(a.attrs) === JSON.stringify(b.attrs);
+
+/** The two applications of this op, alike but for their inputs, whose sum a place is; nothing else reads them. */
+export function addends<A>({ op, inputs: [x, y], only }: Place, of: Op<A>) {
+  if (op.name !== addOp.name || x === y) return undefined;
+  const [left, right] = [only(x, of), only(y, of)];
+  return left && right && sameAttrs(left, right) ? { left, right } : undefined;
 }
 
 /** Returns what stands in for the node, or undefined to leave it. */

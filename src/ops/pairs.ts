@@ -1,17 +1,14 @@
 import { sizeOf } from "../tensor/tensor.ts";
 import { conv2dInputGradOp, conv2dOp, conv2dWeightGradOp } from "./conv.ts";
+import { withFlags } from "./fused.ts";
 import { defineOp, expectSame, type KernelCall, type Node, type Op } from "./op.ts";
 
 // Convolutions of two tensors alike with one kernel, in one record that reads the kernel once. Compile passes make them
 // of layers that an attention module applies to two pools; models are not written with them.
 
-const PAIR = 64;
-
-/** The kernel of a plain op, for a pair. */
-function paired(call: ReturnType<Op["native"]>): KernelCall {
-  if (!("kernel" in call)) throw new Error("a convolution is no view");
-  return { kernel: call.kernel, params: call.params.map((value, k) => (k === 13 ? value + PAIR : value)) };
-}
+/** The kernel of a plain op, for a pair: six flags, then this one. */
+const paired = (call: ReturnType<Op["native"]>): KernelCall =>
+  withFlags(call, [...new Array<boolean>(6).fill(false), true]);
 
 /** What an op linear in its first input makes of that and of a third one: the first result. a, w, b → op(a, w). */
 const firstOf = <A>(op: Op<A>): Op<A> =>

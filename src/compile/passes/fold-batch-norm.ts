@@ -1,6 +1,6 @@
 import { batchNormInferenceOp } from "../../ops/batch-norm.ts";
 import { conv2dOp } from "../../ops/conv.ts";
-import { addOp, reluOp } from "../../ops/elementwise.ts";
+import { addOp } from "../../ops/elementwise.ts";
 import { convFusedOp, foldBatchNormOp, unfinished } from "../../ops/fused.ts";
 import { apply } from "../../ops/op.ts";
 import { sameShape, type Tensor } from "../../tensor/tensor.ts";
@@ -32,17 +32,8 @@ function foldResidual({ op, inputs: [a, b], only }: Place): Tensor | undefined {
   return undefined;
 }
 
-/** relu(convolution) → the convolution cuts at 0. */
-function foldRelu({ op, inputs: [x], only }: Place): Tensor | undefined {
-  if (op.name !== reluOp.name) return undefined;
-  const conv = only(x, convFusedOp);
-  return conv && !conv.attrs.relu
-    ? apply(convFusedOp, conv.inputs, { ...conv.attrs, relu: true })
-    : undefined;
-}
-
 export const foldBatchNorm: Pass = {
   name: "fold batch norm",
-  summary: "in evaluation a convolution applies the normalisation, the addition and the ReLU that follow it",
-  run: byRule(() => (place) => foldNorm(place) ?? foldResidual(place) ?? foldRelu(place)),
+  summary: "in evaluation a convolution applies the normalisation and the addition that follow it",
+  run: byRule(() => (place) => foldNorm(place) ?? foldResidual(place)),
 };

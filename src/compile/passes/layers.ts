@@ -12,8 +12,8 @@ function convolutionOf(x: Tensor, only: Place["only"]) {
   const conv = only(x, conv2dOp) ?? only(x, convFusedOp);
   if (!conv) return undefined;
   const attrs: ConvFusedAttrs = { ...unfinished, ...(conv.attrs as ConvAttrs) };
-  const { relu, sigmoid, residual, statistics, mean, extreme } = attrs;
-  const more = relu || sigmoid || residual || statistics || mean || extreme;
+  const { relu, sigmoid, statistics, mean, extreme } = attrs;
+  const more = relu || sigmoid || statistics || mean || extreme;
   return more ? undefined : { inputs: conv.inputs, attrs };
 }
 
@@ -25,7 +25,7 @@ function addBias({ op, inputs: [a, b], only }: Place): Tensor | undefined {
     [b, a],
   ]) {
     const conv = sameShape(bias.shape, [x.shape[1], 1, 1]) ? convolutionOf(x, only) : undefined;
-    if (conv && !conv.attrs.affine && !conv.attrs.bias) {
+    if (conv && !conv.attrs.affine && !conv.attrs.bias && !conv.attrs.residual) {
       return apply(convFusedOp, [...conv.inputs, bias], { ...conv.attrs, bias: true });
     }
   }
@@ -35,7 +35,8 @@ function addBias({ op, inputs: [a, b], only }: Place): Tensor | undefined {
 function activate({ op, inputs: [x], only }: Place): Tensor | undefined {
   const [relu, sigmoid] = [op.name === reluOp.name, op.name === sigmoidOp.name];
   const conv = relu || sigmoid ? convolutionOf(x, only) : undefined;
-  return conv && apply(convFusedOp, conv.inputs, { ...conv.attrs, relu, sigmoid });
+  if (!conv || (sigmoid && conv.attrs.residual)) return undefined;
+  return apply(convFusedOp, conv.inputs, { ...conv.attrs, relu, sigmoid });
 }
 
 export const finishLayers: Pass = {

@@ -2,17 +2,16 @@ import { conv2dOp, conv2dWeightGradOp } from "../../ops/conv.ts";
 import { add, addOp } from "../../ops/elementwise.ts";
 import { apply, type Op } from "../../ops/op.ts";
 import { sameShape, sizeOf, type Tensor } from "../../tensor/tensor.ts";
-import { byRule, type Pass, type Place } from "../rewrite.ts";
+import { addends, byRule, type Pass, type Place } from "../rewrite.ts";
 
 /** op(a, c) + op(b, c) = op(a + b, c), for an op that is linear in its first input. */
-function together<A>({ op, inputs: [x, y], only }: Place, linear: Op<A>): Tensor | undefined {
-  if (op.name !== addOp.name || x === y) return undefined;
-  const [left, right] = [only(x, linear), only(y, linear)];
-  if (!left || !right || JSON.stringify(left.attrs) !== JSON.stringify(right.attrs)) return undefined;
-  const [a, c] = left.inputs;
-  const [b, other] = right.inputs;
+function together<A>(place: Place, linear: Op<A>): Tensor | undefined {
+  const both = addends(place, linear);
+  if (!both) return undefined;
+  const [a, c] = both.left.inputs;
+  const [b, other] = both.right.inputs;
   if (c !== other || !sameShape(a.shape, b.shape) || a.layout !== b.layout) return undefined;
-  return apply(linear, [add(a, b), c], left.attrs);
+  return apply(linear, [add(a, b), c], both.left.attrs);
 }
 
 /** op(a, c) + op(a, c) = op(a + a, c) = op(a, c + c), for an op that is linear in both: the smaller input is doubled. */

@@ -1,6 +1,5 @@
 import { topologicalOrder } from "../../autodiff/gradient.ts";
 import { conv2dInputGradOp, conv2dOp, conv2dWeightGradOp } from "../../ops/conv.ts";
-import { addOp } from "../../ops/elementwise.ts";
 import { apply, nodeOf, type Op } from "../../ops/op.ts";
 import {
   convPairAlongOp,
@@ -11,7 +10,7 @@ import {
 } from "../../ops/pairs.ts";
 import { sameShape, type Tensor } from "../../tensor/tensor.ts";
 import { type Graph, rootsOf } from "../graph.ts";
-import { byRule, type OpNode, type Pass, type Place } from "../rewrite.ts";
+import { addends, byRule, type OpNode, type Pass, type Place, sameAttrs } from "../rewrite.ts";
 
 const kinds = [
   { op: conv2dOp, first: convPairOp, second: convPairAlongOp },
@@ -35,7 +34,7 @@ const alike = (a: OpNode, b: OpNode) =>
   a.op.name === b.op.name &&
   a.inputs[1] === b.inputs[1] &&
   sameShape(a.inputs[0].shape, b.inputs[0].shape) &&
-  JSON.stringify(a.attrs) === JSON.stringify(b.attrs);
+  sameAttrs(a, b);
 
 interface Pair {
   readonly first: Tensor;
@@ -84,15 +83,15 @@ function half(
 }
 
 /** conv2d_weight_grad(a, da) + conv2d_weight_grad(b, db) */
-function sum({ op, inputs: [a, b], only }: Place): Tensor | undefined {
-  if (op.name !== addOp.name || a === b) return undefined;
-  const [one, other] = [only(a, conv2dWeightGradOp), only(b, conv2dWeightGradOp)];
-  if (!one || !other) return undefined;
-  const inputs = [...one.inputs, ...other.inputs];
-  const same = !isPadded(one.attrs) && one.inputs.every((x, k) => sameShape(x.shape, other.inputs[k].shape));
-  const fits =
-    same && [a, ...inputs].every(isPooled) && JSON.stringify(one.attrs) === JSON.stringify(other.attrs);
-  return fits ? apply(weightGradPairOp, inputs, one.attrs) : undefined;
+function sum(place: Place): Tensor | undefined {
+  const both = addends(place, conv2dWeightGradOp);
+  if (!both || isPadded(both.left.attrs)) return undefined;
+  const { left, right } = both;
+  const inputs = [...left.inputs, ...right.inputs];
+  const same = left.inputs.every((x, k) => sameShape(x.shape, right.inputs[k].shape));
+  return same && [left.output, ...inputs].every(isPooled)
+    ? apply(weightGradPairOp, inputs, left.attrs)
+    : undefined;
 }
 
 export const pairs: Pass = {
