@@ -98,13 +98,15 @@ function swapBlock(
 ): void {
   const endA = Math.min(outer, firstA + BLOCK);
   const endB = Math.min(middle, firstB + BLOCK);
-  for (let a = firstA; a < endA; a++) {
-    for (let b = firstB; b < endB; b++) {
-      let logical = at + (a * middle + b) * inner;
-      let physical = at + b * outer + a;
-      for (let r = 0; r < inner; r++, logical++, physical += middle * outer) {
-        if (toPhysical) to[physical] = from[logical];
-        else to[logical] = from[physical];
+  for (let r = 0; r < inner; r++) {
+    for (let a = firstA; a < endA; a++) {
+      let logical = at + (a * middle + firstB) * inner + r;
+      let physical = at + (r * middle + firstB) * outer + a;
+      // one loop each way: a choice inside would take as long as the copy
+      if (toPhysical) {
+        for (let b = firstB; b < endB; b++, logical += inner, physical += outer) to[physical] = from[logical];
+      } else {
+        for (let b = firstB; b < endB; b++, logical += inner, physical += outer) to[logical] = from[physical];
       }
     }
   }
