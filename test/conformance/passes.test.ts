@@ -9,7 +9,7 @@ import { buildModel } from "../../src/models/build.ts";
 import { type ModelOptions, resolveModel } from "../../src/models/options.ts";
 import { Variables } from "../../src/nn/scope.ts";
 import { conv2d } from "../../src/ops/conv.ts";
-import { add, multiply, relu, sigmoid } from "../../src/ops/elementwise.ts";
+import { add, multiply, relu, sigmoid, sumTo } from "../../src/ops/elementwise.ts";
 import { nodeOf } from "../../src/ops/op.ts";
 import { mean } from "../../src/ops/reduce.ts";
 import { input, type Tensor } from "../../src/tensor/tensor.ts";
@@ -167,6 +167,37 @@ test("what is computed of a gate in one walk is read before a result takes its p
     [plain, optimized].map((engine) => engine.open([]).compile(graph).run(feeds)),
   );
   expect(opsOf(optimize(graph))).toContain("region_along");
+  expect(largestError(before, after)).toBeLessThan(1e-6);
+});
+
+test("what is written and what is made of it are one walk, unless a way between them leads outside", async ({
+  skip,
+}) => {
+  const engines = [false, true].map((on) => createEngine({ passes: on }));
+  skip(engines[0].name !== "native", "the native engine was not built");
+  const shape = [6, 16, 1, 1];
+  const names = ["v", "w", "x", "y"];
+  const [v, w, x, y] = names.map((name): Tensor => ({ ...input(name, shape), layout: "activation" }));
+  const weight: Tensor = { ...input("weight", [16, 16, 1, 1]), layout: "kernel" };
+  const written = add(multiply(v, w), multiply(x, y));
+  const sum = sumTo(multiply(written, x), [1, 16, 1, 1]);
+  const outside = conv2d(written, weight);
+  const graph = {
+    outputs: { written, sum, apart: relu(add(multiply(written, outside), multiply(v, y))) },
+    effects: [],
+  };
+  const feeds = Object.fromEntries(names.map((name) => [name, normal(shape, name)]));
+  feeds.weight = normal([16, 16, 1, 1], "weight");
+  const [before, after] = await Promise.all(
+    engines.map((engine) => engine.open([]).compile(graph).run(feeds)),
+  );
+  const optimized = optimize(graph);
+  const walkOf = (name: string) => {
+    const result = optimized.outputs[name];
+    return nodeOf(result)!.op.name === "region_along" ? nodeOf(result)!.inputs[0] : result;
+  };
+  expect(walkOf("sum")).toBe(walkOf("written"));
+  expect(walkOf("apart")).not.toBe(walkOf("written"));
   expect(largestError(before, after)).toBeLessThan(1e-6);
 });
 

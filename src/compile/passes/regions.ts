@@ -111,13 +111,19 @@ class Plan {
       const inside = memberOf(output, pixelwise) ?? memberOf(output, reductions);
       return !inside || !sameShape(regionShape(output), x.shape);
     });
-    const written = this.#kept.has(x) || readOutside || (readers.size > 1 && leaves.size > 2);
-    return { written, inline: !written || leaves.size <= (isGate(x.shape) ? 2 : 1) };
+    const gate = isGate(x.shape);
+    const written = this.#kept.has(x) || readOutside || (readers.size > 1 && leaves.size > (gate ? 3 : 2));
+    return { written, inline: !written || leaves.size <= (gate ? 3 : 1) };
   }
 
   /** Whether a tensor of a region is written to memory, for readers that do not compute it themselves. */
   written(x: Tensor): boolean {
     return this.#fates.get(x)?.written ?? true;
+  }
+
+  /** Whether those of one walk can read each other's: each pixel needs but the same one. */
+  passesOn(x: Tensor): boolean {
+    return this.#fates.has(x);
   }
 
   /** What is read to compute a tensor. */
@@ -155,24 +161,32 @@ class Plan {
 
 /**
  * What is computed in one walk over memory: reductions, because one reads all that the others read; of gates, of which
- * there are many and all small, also what is written, where something is read in common.
+ * there are many and all small, also what is written, where something is read in common or one reads the other.
  */
 type Group = Tensor[];
+
+/** What a group reads from memory. */
+const operandsOf = (plan: Plan, group: Group) =>
+  [...new Set(group.flatMap((root) => [...plan.work(root).operands]))].filter((x) => !group.includes(x));
 
 const isSubset = <T>(a: ReadonlySet<T>, b: ReadonlySet<T>) => [...a].every((x) => b.has(x));
 
 function groupRoots(plan: Plan): Map<Tensor, Group> {
   const groupOf = new Map<Tensor, Group>();
   const groups: Group[] = [];
+  const reads = (x: Tensor, y: Tensor) => plan.work(x).leaves.has(y);
   const fits = (group: Group, x: Tensor) => {
-    const works = [...group, x].map((root) => plan.work(root));
+    const all = [...group, x];
+    const works = all.map((root) => plan.work(root));
     return (
       group.length < MOST_ROOTS &&
       sameShape(regionShape(group[0]), regionShape(x)) &&
-      new Set(works.flatMap(({ operands }) => [...operands])).size <= MOST_OPERANDS &&
+      operandsOf(plan, all).length <= MOST_OPERANDS &&
       works.reduce((sum, { steps }) => sum + steps, 0) <= 2 * MOST_STEPS &&
       (isGate(regionShape(x))
-        ? group.some((root) => [...plan.work(root).leaves].some((leaf) => plan.work(x).leaves.has(leaf)))
+        ? group.some(
+            (root) => reads(x, root) || [...plan.work(root).leaves].some((y) => y === x || reads(x, y)),
+          )
         : works.some(({ leaves }) => works.every((other) => isSubset(other.leaves, leaves))))
     );
   };
@@ -187,7 +201,8 @@ function groupRoots(plan: Plan): Map<Tensor, Group> {
   const inlined = (x: Tensor): Tensor[] => [...plan.work(x).inlined].flatMap((y) => [y, ...inlined(y)]);
   const shared = (group: Group, x: Tensor) => {
     const known = new Set(group.flatMap(inlined));
-    return inlined(x).filter((y) => known.has(y)).length;
+    const passedOn = group.filter((root) => reads(x, root) || reads(root, x));
+    return passedOn.length + inlined(x).filter((y) => known.has(y)).length;
   };
   for (const x of found) {
     const open = groups
@@ -204,11 +219,11 @@ function groupRoots(plan: Plan): Map<Tensor, Group> {
   return groupOf;
 }
 
-/** Whether tensors are computed from others, groups being computed whole. */
+/** Whether tensors are computed from others otherwise than in one walk with them, groups being computed whole. */
 function reaches(plan: Plan, from: Group, to: Group, groupOf: ReadonlyMap<Tensor, Group>): boolean {
   const goals = new Set(to);
-  const seen = new Set<Tensor>();
-  const stack = [...from];
+  const seen = new Set<Tensor>(from);
+  const stack = from.flatMap((x) => [...plan.sources(x)].filter((y) => !(goals.has(y) && plan.passesOn(y))));
   while (stack.length > 0) {
     const x = stack.pop()!;
     if (goals.has(x)) return true;
@@ -236,7 +251,7 @@ function body(roots: readonly Tensor[], operands: readonly Tensor[], plan: Plan)
     const made = rebuilt(
       x,
       node,
-      node.inputs.map((y) => (inlined.has(y) ? copy(y) : holes.get(y)!)),
+      node.inputs.map((y) => (inlined.has(y) || roots.includes(y) ? copy(y) : holes.get(y)!)),
     );
     copies.set(x, made);
     return made;
@@ -248,8 +263,8 @@ function fuse(graph: Graph): Graph {
   const plan = new Plan(graph);
   const groups = groupRoots(plan);
   const done = new Map<Tensor, Tensor>();
-  const makeRegion = (roots: readonly Tensor[]): void => {
-    const operands = [...new Set(roots.flatMap((root) => [...plan.work(root).operands]))];
+  const makeRegion = (roots: Group): void => {
+    const operands = operandsOf(plan, roots);
     const attrs = { roots: body(roots, operands, plan), index: 0 };
     const inputs = operands.map(renew);
     const main = apply(regionOp, inputs, attrs);
