@@ -119,11 +119,15 @@ export class NativeStore implements Store {
     const code = encode(program, arena.kernels);
     const native = new this.#addon.Program(arena, code, program.scratchFloats, keepsWeights);
     const writes = graph.effects.length > 0;
+    // one for all runs: a new one each time would cost more than filling it
+    const physical = new Map(
+      [...program.inputs].map(([name, { place }]) => [name, new Float32Array(place.floats)]),
+    );
     return {
       program,
       inputs: new Map([...program.inputs].map(([name, { tensor }]) => [name, tensor.shape])),
       scratchBytes: 4 * program.scratchFloats,
-      run: (feeds) => this.#queue.run(() => this.#run(program, native, writes, feeds)),
+      run: (feeds) => this.#queue.run(() => this.#run(program, native, writes, physical, feeds)),
       times: () => native.times(),
       resetTimes: () => native.resetTimes(),
     };
@@ -133,12 +137,13 @@ export class NativeStore implements Store {
     program: FlatProgram,
     native: AddonProgram,
     writes: boolean,
+    physical: ReadonlyMap<string, Float32Array>,
     feeds: Values,
   ): Promise<Record<string, Float32Array>> {
     const arena = this.#open;
     inMemory("a step", 4 * program.scratchFloats, () => native.reserve());
     for (const [name, { tensor, place }] of program.inputs) {
-      const values = new Float32Array(place.floats);
+      const values = physical.get(name)!;
       reorder(fed(feeds, name, tensor.shape), values, tensor.shape, tensor.layout, true);
       arena.write(place.offset - this.#floats, values);
     }
