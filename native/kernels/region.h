@@ -57,7 +57,8 @@ INLINE void end_image(const RegionPiece& at, const Instruction& n, const float* 
   if (!reduces_pixels(n.op)) return;
   float* to = at.r.splits() > 1 ? shared + at.piece * C : at.operand(n.to, 0);
   const float factor = n.op == Opcode::sum_pixels ? n.value : 1;
-  for (int64_t c = 0; c < C; ++c) to[c] = factor * own[c];
+  const float* start = n.c == kNone || at.r.splits() > 1 ? nullptr : at.operand(n.c, 0);
+  for (int64_t c = 0; c < C; ++c) to[c] = start ? start[c] + factor * own[c] : factor * own[c];
 }
 
 INLINE void join_pieces(const Region& r, const Call& call, const Instruction& n, float* shared) {
@@ -69,7 +70,8 @@ INLINE void join_pieces(const Region& r, const Call& call, const Instruction& n,
   for (int64_t image = 0; image < r.N(); ++image) {
     const float* parts = shared + image * r.splits() * C;
     float* to = call.operands[n.to] + image * C;
-    copy(to, parts, C);
+    const float* start = n.c == kNone ? nullptr : call.operands[n.c] + image * C;
+    for (int64_t c = 0; c < C; ++c) to[c] = start ? start[c] + parts[c] : parts[c];
     for (int64_t k = 1; k < r.splits(); ++k) {
       const float* part = parts + k * C;
       if (n.op == Opcode::sum_pixels)

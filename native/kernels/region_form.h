@@ -96,10 +96,11 @@ INLINE void run_step(FormValues<Form, T, rows>& v, int row, T& total, float fact
   }
 }
 
-// Where the sums of an image go, and what they are multiplied by.
+// Where the sums of an image go, what they are multiplied by, and whether nothing more comes to them.
 struct FormSum {
   float* to;
   float factor;
+  bool whole;
 };
 
 // The channels from c on of some rows of pixels.
@@ -135,11 +136,15 @@ INLINE void run_channels(const Instruction* instructions, float* const* first, c
     });
   }
   for_indices(typename Code::Instructions{}, [&](auto i) {
-    constexpr Opcode op = Code::region.instruction(i).op;
+    constexpr Instruction n = Code::region.instruction(i);
     constexpr int begin = Code::own_before(i);
-    if constexpr (reduces_pixels(op) || op == Opcode::grad_sums)
-      for (int k = begin; k < begin + coefficients(op); ++k)
-        put(sums[k].to + c, op == Opcode::sum_pixels ? sums[k].factor * v.own[k] : v.own[k]);
+    if constexpr (n.op == Opcode::sum_pixels) {
+      T sum = sums[begin].factor * v.own[begin];
+      if (n.c != kNone && sums[begin].whole) sum += common[operand_or(n.c, 0)];
+      put(sums[begin].to + c, sum);
+    } else if constexpr (reduces_pixels(n.op) || n.op == Opcode::grad_sums) {
+      for (int k = begin; k < begin + coefficients(n.op); ++k) put(sums[k].to + c, v.own[k]);
+    }
   });
 }
 
@@ -179,9 +184,9 @@ static void run_form(const RegionPiece& at, const Instruction* instructions, int
   float* first[FormCode<Form>::operands];
   for (int k = 0; k < FormCode<Form>::operands; ++k) first[k] = at.operand(k, pixel);
   FormSum sums[FormCode<Form>::own + 1];
-  for (int k = 0; k < FormCode<Form>::own; ++k) sums[k] = {own + k * at.r.C(), 1};
+  for (int k = 0; k < FormCode<Form>::own; ++k) sums[k] = {own + k * at.r.C(), 1, false};
   for (int i = 0; i < FormCode<Form>::instructions && at.whole; ++i)
-    if (reduces_pixels(instructions[i].op)) sums[FormCode<Form>::own_before(i)] = {first[instructions[i].to], instructions[i].value};
+    if (reduces_pixels(instructions[i].op)) sums[FormCode<Form>::own_before(i)] = {first[instructions[i].to], instructions[i].value, true};
   int64_t r = 0;
   if constexpr (FormCode<Form>::only_reduces)
     for (; at.r.C() <= kTwiceChannels && r + 2 * kFormRows <= rows; r += 2 * kFormRows)

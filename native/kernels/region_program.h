@@ -23,7 +23,7 @@ enum class Opcode {
   // results of the region that are smaller than it
   sum_channels,  // [N,P]: of a·b, or of a
   max_channels,
-  sum_pixels,    // [N,C]: of a·b, or of a
+  sum_pixels,    // [N,C]: of a·b, or of a; added to c
   max_pixels,
   grad_sums,     // [2,C]: Σa, Σa·x̂; a, b = x, statistics
   count
@@ -128,7 +128,10 @@ INLINE bool region_fits(const Region& r) {
       case Opcode::sum_channels:
       case Opcode::max_channels: fits = is(n.to, Extent::pixel) && full(n.a) && (n.b == kNone || full(n.b)); break;
       case Opcode::sum_pixels:
-      case Opcode::max_pixels: fits = is(n.to, Extent::image_channel) && full(n.a) && (n.b == kNone || full(n.b)); break;
+      case Opcode::max_pixels:
+        fits = is(n.to, Extent::image_channel) && full(n.a) && (n.b == kNone || full(n.b)) &&
+               (n.c == kNone || (n.op == Opcode::sum_pixels && is(n.c, Extent::image_channel)));
+        break;
       case Opcode::grad_sums:
         fits = is(n.to, Extent::two_channels) && full(n.a) && full(n.b) && is(n.c, Extent::two_channels);
         break;

@@ -160,8 +160,10 @@ function assignHomes(graph: Graph, order: readonly Tensor[]): Map<Tensor, Home> 
     const into = merged.get(root);
     return into ? resolve(into) : root;
   };
-  order.forEach((x, position) => {
+  const positions = new Map(order.map((x, position) => [x, position]));
+  order.forEach((x) => {
     const node = nodeOf(x);
+    const position = positions.get(producerOf(x) ?? x);
     if (!node?.op.inPlace || homes.get(x)!.root !== x) return;
     const { inPlace } = node.op;
     const places = typeof inPlace === "function" ? inPlace(node) : inPlace;

@@ -13,7 +13,7 @@ import {
   sigmoidGradOp,
   sumToOp,
 } from "../ops/elementwise.ts";
-import { type Node, nodeOf, type Op } from "../ops/op.ts";
+import { apply, defineOp, expectSame, isView, type Node, nodeOf, type Op } from "../ops/op.ts";
 import { maxOp, meanOp } from "../ops/reduce.ts";
 import { type Shape, sameShape, showShape, type Tensor } from "../tensor/tensor.ts";
 
@@ -57,7 +57,9 @@ const is = (x: Tensor, ...ops: readonly { readonly name: string }[]) =>
 
 /** The shape [N,C,H,W] that a region's root, or what the root reduces, has. */
 export function regionShape(root: Tensor): Shape {
-  return is(root, sumToOp, meanOp, maxOp, batchNormGradSumsOp) ? nodeOf(root)!.inputs[0].shape : root.shape;
+  return is(root, sumToOp, sumOntoOp, meanOp, maxOp, batchNormGradSumsOp)
+    ? nodeOf(root)!.inputs[0].shape
+    : root.shape;
 }
 
 /** Images and pixels of an image as a region walks over them: images of one pixel are pixels of one image. */
@@ -65,6 +67,36 @@ const walked = ([n, , h, w]: Shape) =>
   h * w === 1 ? { images: 1, pixels: n } : { images: n, pixels: h * w };
 
 const PER_CHANNEL_OF_IMAGE = 1;
+
+/** Stands for input `k` inside a region. */
+export const hole = (k: number, { shape, layout, label }: Tensor): Tensor => ({
+  shape,
+  layout,
+  label,
+  source: { kind: "input", name: String(k) },
+});
+
+/** A sum over the pixels of each image, added to another. x [N,C,H,W], start [N,C,1,1] → [N,C,1,1]. */
+export const sumOntoOp: Op<null> = defineOp<null>({
+  name: "sum_onto",
+  shape: ([x, start]) => {
+    expectSame("sum_onto", "start", start, [x[0], x[1], 1, 1]);
+    return start;
+  },
+  layout: "activation",
+  vjp: null,
+  reference: ({ inputs: [x, start], output }) => {
+    output.set(start);
+    const pixels = x.length / output.length;
+    x.forEach((value, i) => {
+      output[Math.floor(i / pixels)] += value;
+    });
+  },
+  native: ({ inputs }) => {
+    const [x, start] = inputs.map((input, k) => hole(k, input));
+    return { kernel: "region", params: encodeRegion(inputs, [apply(sumOntoOp, [x, start], null)]) };
+  },
+});
 
 /** What a tensor is to a region of shape [N,C,H,W], as the kernel counts: all of it, [N,C], [N,H,W], [C], [2,C]. */
 export function extentOf(shape: Shape, [n, c, h, w]: Shape): number | undefined {
@@ -94,6 +126,21 @@ export function encodeRegion(inputs: readonly Tensor[], roots: readonly Tensor[]
   return [1 + head.length + coded.length, ...head, ...coded];
 }
 
+/** Inputs whose memory the root of that index may take: none is read once it is written. */
+export function replaceable(inputs: readonly Tensor[], roots: readonly Tensor[], index: number): number[] {
+  const { instructions } = new Assembler(inputs.length, roots, regionShape(roots[0])).assemble();
+  const written = instructions.findIndex(({ to }) => to === inputs.length + index);
+  const viewed = (x: Tensor): Tensor => {
+    const node = nodeOf(x);
+    return node && isView(node) ? viewed(node.inputs[0]) : x;
+  };
+  const later = instructions.slice(written + 1).flatMap(({ from }) => from);
+  const needed = new Set(later.flatMap((k) => (inputs[k] ? [viewed(inputs[k])] : [])));
+  return [...inputs.keys()].filter(
+    (k) => sameShape(inputs[k].shape, roots[index].shape) && !needed.has(viewed(inputs[k])),
+  );
+}
+
 /** Turns the ops of a region into instructions, some of them two or three ops in one. */
 class Assembler {
   readonly #roots: readonly Tensor[];
@@ -121,7 +168,7 @@ class Assembler {
     for (const x of [...this.#order].reverse()) {
       const node = nodeOf(x);
       if (!node) continue;
-      if (is(x, sumToOp, meanOp)) this.#absorb(node.inputs[0], multiplyOp);
+      if (is(x, sumToOp, sumOntoOp, meanOp)) this.#absorb(node.inputs[0], multiplyOp);
       if (is(x, reluOp)) this.#absorb(node.inputs[0], batchNormOp, addOp, multiplyOp);
       if (is(x, addOp)) for (const part of node.inputs) this.#absorb(part, addOp, multiplyOp, selectEqualOp);
     }
@@ -191,6 +238,11 @@ class Assembler {
       case sumToOp.name:
         into(overSpace ? "sum_pixels" : "sum_channels", this.#summed(a), 1);
         return;
+      case sumOntoOp.name: {
+        const [x, y = NONE] = this.#summed(a);
+        into("sum_pixels", [x, y, this.#value(b)], 1);
+        return;
+      }
       case meanOp.name:
         if (overSpace) into("sum_pixels", this.#summed(a), 1 / pixels);
         else into("sum_channels", this.#summed(a), 1 / this.#full[1]);

@@ -1,7 +1,7 @@
 import { topologicalOrder } from "../autodiff/gradient.ts";
 import { defineOp, type Node, nodeOf, type ReferenceCall } from "../ops/op.ts";
-import { sameShape, sizeOf, type Tensor } from "../tensor/tensor.ts";
-import { encodeRegion, regionShape } from "./region-program.ts";
+import { sizeOf, type Tensor } from "../tensor/tensor.ts";
+import { encodeRegion, replaceable } from "./region-program.ts";
 
 /** Several pixelwise ops as one. */
 export interface RegionAttrs {
@@ -10,14 +10,6 @@ export interface RegionAttrs {
   /** Which root is this op's output. */
   readonly index: number;
 }
-
-/** Stands for input `k` inside a region. */
-export const hole = (k: number, { shape, layout, label }: Tensor): Tensor => ({
-  shape,
-  layout,
-  label,
-  source: { kind: "input", name: String(k) },
-});
 
 function evaluate({ inputs, attrs: { roots, index }, output }: ReferenceCall<RegionAttrs>): void {
   const values = new Map<Tensor, Float64Array>();
@@ -48,9 +40,7 @@ export const regionOp = defineOp<RegionAttrs>({
   vjp: null,
   reference: evaluate,
   native: ({ inputs, attrs: { roots } }) => ({ kernel: "region", params: encodeRegion(inputs, roots) }),
-  // a block is read before it is written, but not where another root would read it after that
-  inPlace: ({ inputs, attrs: { roots } }: Node<RegionAttrs>) =>
-    roots.length === 1 && sameShape(roots[0].shape, regionShape(roots[0])) ? [...inputs.keys()] : [],
+  inPlace: ({ inputs, attrs: { roots } }: Node<RegionAttrs>) => replaceable(inputs, roots, 0),
   parts: ({ attrs: { roots } }) => topologicalOrder(roots).flatMap((x) => nodeOf(x)?.op.name ?? []),
 });
 
@@ -62,4 +52,6 @@ export const regionAlongOp = defineOp<RegionAttrs>({
   vjp: null,
   reference: (call) => evaluate({ ...call, inputs: call.inputs.slice(1) }),
   native: ({ attrs: { index } }) => ({ along: 0, place: index }),
+  inPlace: ({ inputs: [, ...inputs], attrs: { roots, index } }: Node<RegionAttrs>) =>
+    replaceable(inputs, roots, index).map((k) => k + 1),
 });

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { Graph, Values } from "../../src/compile/graph.ts";
 import { optimize, passes } from "../../src/compile/passes/index.ts";
+import { sumOntoOp } from "../../src/compile/region-program.ts";
 import { schedule } from "../../src/compile/schedule.ts";
 import { createEngine } from "../../src/engine/create.ts";
 import type { Engine } from "../../src/engine/engine.ts";
@@ -9,10 +10,10 @@ import { buildModel } from "../../src/models/build.ts";
 import { type ModelOptions, resolveModel } from "../../src/models/options.ts";
 import { Variables } from "../../src/nn/scope.ts";
 import { conv2d } from "../../src/ops/conv.ts";
-import { add, multiply, relu, sigmoid, sumTo } from "../../src/ops/elementwise.ts";
-import { nodeOf } from "../../src/ops/op.ts";
+import { add, multiply, relu, scale, sigmoid, sumTo } from "../../src/ops/elementwise.ts";
+import { apply, nodeOf } from "../../src/ops/op.ts";
 import { mean } from "../../src/ops/reduce.ts";
-import { input, type Tensor } from "../../src/tensor/tensor.ts";
+import { input, type Shape, type Tensor } from "../../src/tensor/tensor.ts";
 import { trainingGraph } from "../../src/train/graphs.ts";
 import { createOptimizer } from "../../src/train/optimizers.ts";
 import { normal, positive } from "../support/values.ts";
@@ -177,7 +178,8 @@ test("what is written and what is made of it are one walk, unless a way between 
   skip(engines[0].name !== "native", "the native engine was not built");
   const shape = [6, 16, 1, 1];
   const names = ["v", "w", "x", "y"];
-  const [v, w, x, y] = names.map((name): Tensor => ({ ...input(name, shape), layout: "activation" }));
+  const [v, w, given, y] = names.map((name): Tensor => ({ ...input(name, shape), layout: "activation" }));
+  const x = sigmoid(given); // whose place is free after the walk, not before the sum has read it
   const weight: Tensor = { ...input("weight", [16, 16, 1, 1]), layout: "kernel" };
   const written = add(multiply(v, w), multiply(x, y));
   const sum = sumTo(multiply(written, x), [1, 16, 1, 1]);
@@ -199,6 +201,30 @@ test("what is written and what is made of it are one walk, unless a way between 
   expect(walkOf("sum")).toBe(walkOf("written"));
   expect(walkOf("apart")).not.toBe(walkOf("written"));
   expect(largestError(before, after)).toBeLessThan(1e-6);
+});
+
+test.each([
+  [2, 40 * 40], // an image in parts
+  [3, 30],
+  [16, 4],
+])("sums over the pixels of %i images of %i go on from others, in their place", async (n, pixels) => {
+  const native = createEngine();
+  const [shape, sums] = [[n, 16, pixels, 1] as const, [n, 16, 1, 1] as const];
+  const given = (name: string, of: Shape): Tensor => ({ ...input(name, of), layout: "activation" });
+  const [x, y, before] = [given("x", shape), given("y", shape), given("before", sums)];
+  const started = relu(scale(before, 2)); // which nothing else reads
+  const graph = {
+    outputs: {
+      sum: apply(sumOntoOp, [multiply(x, y), started], null),
+      alone: apply(sumOntoOp, [x, before], null),
+    },
+    effects: [],
+  };
+  const feeds = { x: normal(shape, "x"), y: normal(shape, "y"), before: normal(sums, "before") };
+  const [expected, actual] = await Promise.all(
+    [referenceEngine, native].map((engine) => engine.open([]).compile(graph).run(feeds)),
+  );
+  expect(largestError(expected, actual)).toBeLessThan(1e-5);
 });
 
 test("layers that are shared in another order, of deep inputs or with padding are computed all the same", async ({

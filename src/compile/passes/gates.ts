@@ -1,6 +1,6 @@
 import { topologicalOrder } from "../../autodiff/gradient.ts";
 import { batchNormOp } from "../../ops/batch-norm.ts";
-import { add, addOp, equalOp, multiply, multiplyOp, sumTo, sumToOp } from "../../ops/elementwise.ts";
+import { add, addOp, equalOp, multiply, multiplyOp, sumToOp } from "../../ops/elementwise.ts";
 import {
   type InputGradFusedAttrs,
   imageSumsAlongOp,
@@ -12,6 +12,7 @@ import { apply, nodeOf } from "../../ops/op.ts";
 import { constantOp } from "../../ops/shape.ts";
 import { sameShape, type Tensor } from "../../tensor/tensor.ts";
 import { type Graph, rootsOf } from "../graph.ts";
+import { sumOntoOp } from "../region-program.ts";
 import { applied, byRule, type Pass, type Place } from "../rewrite.ts";
 
 const isConstant = (x: Tensor, value: number) => applied(x, constantOp)?.attrs.value === value;
@@ -172,7 +173,7 @@ function imageSums(place: Place): Tensor | undefined {
   const along = apply(imageSumsAlongOp, inputs, { normalized: hat !== undefined, eps });
   if (rest.length === 0) return along;
   const others = rest.reduce(add);
-  return add(along, sumTo(hat ? multiply(others, hat.output) : others, place.output.shape));
+  return apply(sumOntoOp, [hat ? multiply(others, hat.output) : others, along], null);
 }
 
 function pixelSums(place: Place): Tensor | undefined {

@@ -17,8 +17,8 @@ import { apply, nodeOf } from "../../ops/op.ts";
 import { maxOp, meanOp } from "../../ops/reduce.ts";
 import { type Shape, sameShape, sizeOf, type Tensor } from "../../tensor/tensor.ts";
 import { type Graph, rootsOf } from "../graph.ts";
-import { hole, regionAlongOp, regionOp } from "../region.ts";
-import { extentOf, regionShape } from "../region-program.ts";
+import { regionAlongOp, regionOp } from "../region.ts";
+import { extentOf, hole, regionShape, sumOntoOp } from "../region-program.ts";
 import type { OpNode, Pass } from "../rewrite.ts";
 
 const pixelwise = new Set(
@@ -38,7 +38,7 @@ const pixelwise = new Set(
   ].map(({ name }) => name),
 );
 const normal = new Set([batchNormOp, batchNormInputGradOp, batchNormGradSumsOp].map(({ name }) => name));
-const reductions = new Set([sumToOp, meanOp, maxOp, batchNormGradSumsOp].map(({ name }) => name));
+const reductions = new Set([sumToOp, sumOntoOp, meanOp, maxOp, batchNormGradSumsOp].map(({ name }) => name));
 
 // what the kernel takes in one record, with room for the results
 const MOST_STEPS = 24;
