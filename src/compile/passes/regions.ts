@@ -121,7 +121,7 @@ class Plan {
     return this.#fates.get(x)?.written ?? true;
   }
 
-  /** Whether those of one walk can read each other's: each pixel needs but the same one. */
+  /** Whether others of its walk can read it as it is computed: a pixel of it needs that pixel alone. */
   passesOn(x: Tensor): boolean {
     return this.#fates.has(x);
   }
