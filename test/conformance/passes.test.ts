@@ -203,6 +203,25 @@ test("what is written and what is made of it are one walk, unless a way between 
   expect(largestError(before, after)).toBeLessThan(1e-6);
 });
 
+test("what none but its own walk could read is written for another", async ({ skip }) => {
+  const engines = [false, true].map((on) => createEngine({ passes: on }));
+  skip(engines[0].name !== "native", "the native engine was not built");
+  const shape = [6, 16, 1, 1];
+  const names = ["p", "q", "r", "s", "v", "w", "x", "y"];
+  const given = names.map((name): Tensor => ({ ...input(name, shape), layout: "activation" }));
+  const [p, q, r, s, v, w, x, y] = given;
+  const shared = add(multiply(v, w), multiply(x, y));
+  // the first reads more than `shared` does, and so begins the walk
+  const factors = [add(multiply(p, q), multiply(r, s)), x];
+  const sums = factors.map((factor) => sumTo(multiply(shared, factor), [1, 16, 1, 1]));
+  const graph = { outputs: { a: sums[0], b: sums[1] }, effects: [] };
+  const feeds = Object.fromEntries(names.map((name) => [name, normal(shape, name)]));
+  const [before, after] = await Promise.all(
+    engines.map((engine) => engine.open([]).compile(graph).run(feeds)),
+  );
+  expect(largestError(before, after)).toBeLessThan(1e-6);
+});
+
 test.each([
   [2, 40 * 40], // an image in parts
   [3, 30],

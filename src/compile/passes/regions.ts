@@ -87,6 +87,7 @@ class Plan {
   readonly #fates = new Map<Tensor, Fate>();
   readonly #works = new Map<Tensor, Work>();
   readonly #readers = new Map<Tensor, OpNode[]>();
+  readonly #readFor = new Map<Tensor, Tensor[]>(); // what is written is computed from it
   readonly #kept: ReadonlySet<Tensor>;
 
   constructor(graph: Graph) {
@@ -101,6 +102,11 @@ class Plan {
     for (const x of this.order) {
       if (memberOf(x, pixelwise)) this.#fates.set(x, this.#fate(x));
       else if (memberOf(x, reductions)) this.work(x);
+    }
+    for (const x of this.order.filter((y) => this.written(y))) {
+      for (const source of this.sources(x)) {
+        this.#readFor.set(source, [...(this.#readFor.get(source) ?? []), x]);
+      }
     }
   }
 
@@ -124,6 +130,11 @@ class Plan {
   /** Whether others of its walk can read it as it is computed: a pixel of it needs that pixel alone. */
   passesOn(x: Tensor): boolean {
     return this.#fates.has(x);
+  }
+
+  /** Whether something reads a tensor from memory, or asks for it, that is not computed in this walk. */
+  neededOutside(x: Tensor, walk: Group): boolean {
+    return this.#kept.has(x) || (this.#readFor.get(x) ?? []).some((y) => !walk.includes(y));
   }
 
   /** What is read to compute a tensor. */
@@ -182,6 +193,7 @@ function groupRoots(plan: Plan): Map<Tensor, Group> {
       group.length < MOST_ROOTS &&
       sameShape(regionShape(group[0]), regionShape(x)) &&
       operandsOf(plan, all).length <= MOST_OPERANDS &&
+      all.every((root) => plan.neededOutside(root, all)) &&
       works.reduce((sum, { steps }) => sum + steps, 0) <= 2 * MOST_STEPS &&
       (isGate(regionShape(x))
         ? group.some(
