@@ -117,9 +117,10 @@ class Plan {
       const inside = memberOf(output, pixelwise) ?? memberOf(output, reductions);
       return !inside || !sameShape(regionShape(output), x.shape);
     });
-    const gate = isGate(x.shape);
-    const written = this.#kept.has(x) || readOutside || (readers.size > 1 && leaves.size > (gate ? 3 : 2));
-    return { written, inline: !written || leaves.size <= (gate ? 3 : 1) };
+    const most = isGate(x.shape) ? 3 : 1; // of the tensors that readers rather read than the result
+    const many = leaves.size > Math.max(most, 2); // else all readers would inline what is written for them
+    const written = this.#kept.has(x) || readOutside || (readers.size > 1 && many);
+    return { written, inline: !written || leaves.size <= most };
   }
 
   /** Whether a tensor of a region is written to memory, for readers that do not compute it themselves. */
