@@ -193,6 +193,18 @@ INLINE void norm_rates(const float* statistics, const float* gamma, float eps, i
   for (int64_t c = 0; c < C; ++c) rate[c] = gamma[c] / __builtin_sqrtf(statistics[C + c] + eps);
 }
 
+// The gradient of batch normalisation in its input is a·dy + b·(x − mean) + k: a, b and k [3,C] from the sums [2,C] of dy
+// and dy·x̂ over M values a channel.
+INLINE void norm_grad_rates(const float* statistics, const float* gamma, const float* sums, float eps, float M, int64_t C,
+                            float* __restrict rates) {
+  for (int64_t c = 0; c < C; ++c) {
+    const float rate = 1 / __builtin_sqrtf(statistics[C + c] + eps), a = gamma[c] * rate;
+    rates[c] = a;
+    rates[C + c] = -a * rate * sums[C + c] / M;
+    rates[2 * C + c] = -a * sums[c] / M;
+  }
+}
+
 // x as it is, or (x − mean)·rate + β, and ReLU of it.
 struct Source {
   const float *mean, *rate, *beta;

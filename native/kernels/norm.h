@@ -1,7 +1,7 @@
 // Batch normalisation over rows of C channels, and its gradients. Sums go over chunks of rows, in float over a few
 // rows and in double beyond, always in the same order.
 #pragma once
-#include "elementwise.h"
+#include "epilogue.h"
 
 namespace atento {
 namespace ATENTO_ISA {
@@ -235,17 +235,9 @@ static void batch_norm_input_grad_run(const Call& call, int, int piece) {
   const Rows r = rows_of(call.params);
   const int64_t C = r.C;
   const float* mean = call.operands[2];
-  const float* sums = call.operands[4];
-  const float eps = static_cast<float>(call.params[2]), M = static_cast<float>(r.count);
-  float* __restrict a = call.local;
-  float* __restrict b = a + C;
-  float* __restrict k = b + C;
-  for (int64_t c = 0; c < C; ++c) {
-    const float rate = 1 / __builtin_sqrtf(mean[C + c] + eps);
-    a[c] = call.operands[3][c] * rate;
-    b[c] = -a[c] * rate * sums[C + c] / M;
-    k[c] = -a[c] * sums[c] / M;
-  }
+  norm_grad_rates(mean, call.operands[3], call.operands[4], static_cast<float>(call.params[2]), static_cast<float>(r.count), C,
+                  call.local);
+  const float *a = call.local, *b = a + C, *k = b + C;
   const float *dy = call.operands[0], *x = call.operands[1];
   float* dx = call.operands[5];
   for_row_elements(r.piece(piece), C, [=](int64_t i, int64_t c) { dx[i] = a[c] * dy[i] + (b[c] * (x[i] - mean[c]) + k[c]); });

@@ -26,14 +26,8 @@ INLINE void begin_instruction(const RegionPiece& at, const Instruction& n, float
   const int64_t C = at.r.C();
   if (n.op == Opcode::norm) norm_rates(at.call.operands[n.b], at.call.operands[n.c], n.value, C, own);
   if (n.op == Opcode::norm_grad) {
-    const float *mean = at.call.operands[n.c], *gamma = at.call.operands[n.d], *sums = at.call.operands[n.e];
-    const float M = static_cast<float>(at.r.N() * at.r.P());
-    for (int64_t c = 0; c < C; ++c) {
-      const float rate = 1 / __builtin_sqrtf(mean[C + c] + n.value);
-      own[c] = gamma[c] * rate;
-      own[C + c] = -own[c] * rate * sums[C + c] / M;
-      own[2 * C + c] = -own[c] * sums[c] / M;
-    }
+    norm_grad_rates(at.call.operands[n.c], at.call.operands[n.d], at.call.operands[n.e], n.value,
+                    static_cast<float>(at.r.N() * at.r.P()), C, own);
   }
   if (n.op == Opcode::grad_sums) clear(own, 2 * C);
 }
