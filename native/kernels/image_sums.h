@@ -11,7 +11,8 @@ namespace ATENTO_ISA {
 struct ImageSums {
   int64_t P, C;
   const float* tensor;           // what is summed: results y, or a gradient g
-  // pools [N,C] of y: its mean; and what batch normalisation makes the largest value, the smallest where γ < 0
+  // pools [N,C] of y: its mean; and what batch normalisation makes the largest value, the smallest where γ < 0 and the mean
+  // where γ is 0 and all are
   float *mean, *extreme;
   const float* gamma;            // [C]
   // of g, beside x: Σ_p g·s and Σ_p g·s·x̂ [N,C] with a gate s [N,P], or 1
@@ -59,12 +60,12 @@ INLINE void for_panels(int64_t c, int64_t end, F f) {
 template <class T, int n>
 INLINE void pool_channels(const ImageSums s, int64_t image, int64_t c) {
   const float* y = s.tensor + image * s.P * s.C + c;
-  T sum[n] = {}, most[n], sign[n] = {};
+  T sum[n] = {}, most[n], gamma[n] = {}, sign[n];
   const T zero{}, one = zero + 1.0f;
-  if (s.extreme) get_all(s.gamma + c, sign);
+  if (s.extreme) get_all(s.gamma + c, gamma);
 #pragma GCC unroll 4
   for (int v = 0; v < n; ++v) {
-    sign[v] = sign[v] < zero ? -one : one;
+    sign[v] = gamma[v] < zero ? -one : one;
     most[v] = zero - __builtin_inff();
   }
   for (int64_t p = 0; p < s.P; ++p, y += s.C) {
@@ -77,8 +78,9 @@ INLINE void pool_channels(const ImageSums s, int64_t image, int64_t c) {
   }
 #pragma GCC unroll 4
   for (int v = 0; v < n; ++v) {
-    most[v] = sum[v] == sum[v] ? sign[v] * most[v] : sum[v];  // where one is NaN the sum is too
-    sum[v] *= 1 / static_cast<float>(s.P);
+    const T mean = sum[v] * (1 / static_cast<float>(s.P));
+    most[v] = (gamma[v] == zero) | (sum[v] != sum[v]) ? mean : sign[v] * most[v];  // where one is NaN the mean is too
+    sum[v] = mean;
   }
   if (s.mean) put_all(s.mean + image * s.C + c, sum);
   if (s.extreme) put_all(s.extreme + image * s.C + c, most);
@@ -119,7 +121,7 @@ INLINE void gradient_channels(const ImageSums s, int64_t image, int64_t c, Pixel
       if constexpr (gated) {
         const T u = (centred * scale[v] + beta[v]) * a[v];
         sum += value * u;
-        ties += select_tied(u, largest, zero + 1.0f, zero);
+        ties = select_tied(u, largest, ties + 1.0f, ties);
         value *= gate;
       }
       values[v] += value;

@@ -46,6 +46,12 @@ struct FormCode {
     return before;
   }
   static constexpr int own = own_before(instructions);
+  // Whether the next instruction counts the ties of this one over the pixels.
+  static constexpr bool counted(int i) {
+    if (i < 0 || i + 1 >= instructions) return false;
+    const Instruction n = region.instruction(i), next = region.instruction(i + 1);
+    return n.op == Opcode::equal && next.op == Opcode::sum_pixels && next.a == n.to && next.b == kNone;
+  }
 };
 
 // A few channels of some pixels of one image, and what they have in common: coefficients, sums over the pixels.
@@ -72,7 +78,9 @@ INLINE void run_step(FormValues<Form, T, rows>& v, int row, T& total, float fact
   T* own = v.own + FormCode<Form>::own_before(i);
   const T b = value_of<operand_or(n.b, n.a)>(v, row), c = value_of<operand_or(n.c, n.a)>(v, row);
   const T d = value_of<operand_or(n.d, n.a)>(v, row);
-  if constexpr (n.op == Opcode::sum_channels) total += n.b == kNone ? a : a * b;
+  if constexpr (FormCode<Form>::counted(i)) own[0] = select_tied(a, b, own[0] + 1.0f, own[0]);
+  if constexpr (FormCode<Form>::counted(i - 1)) return;
+  else if constexpr (n.op == Opcode::sum_channels) total += n.b == kNone ? a : a * b;
   else if constexpr (n.op == Opcode::max_channels) total = greater(total, a);
   else if constexpr (n.op == Opcode::sum_pixels) own[0] += n.b == kNone ? a : a * b;
   else if constexpr (n.op == Opcode::max_pixels) own[0] = greater(own[0], a);

@@ -134,8 +134,9 @@ export const meanAlongOp: Op<Over> = defineOp({
 });
 
 /**
- * What γ·y has its largest value at, of the pixels of each image: the largest y, the smallest where γ < 0; NaN wins.
- * Computed by the record of a fused convolution. y [N,O,H,W], γ [O] → [N,O,1,1].
+ * What γ·y has its largest value at, of the pixels of each image: the largest y, the smallest where γ < 0; where γ is 0
+ * at all of them, of which it is the mean; NaN wins. Computed by the record of a fused convolution.
+ * y [N,O,H,W], γ [O] → [N,O,1,1].
  */
 export const extremeAlongOp = defineOp<null>({
   name: "extreme_along",
@@ -147,8 +148,10 @@ export const extremeAlongOp = defineOp<null>({
   reference: ({ inputs: [y, gamma], shapes: [[, channels, height, width]], output }) => {
     const pixels = height * width;
     for (let i = 0; i < output.length; i++) {
-      const most = gamma[i % channels] < 0 ? Math.min : Math.max;
-      output[i] = most(...y.subarray(i * pixels, (i + 1) * pixels));
+      const values = y.subarray(i * pixels, (i + 1) * pixels);
+      const rate = gamma[i % channels];
+      if (rate === 0) output[i] = values.reduce((sum, value) => sum + value, 0) / pixels;
+      else output[i] = rate < 0 ? Math.min(...values) : Math.max(...values);
     }
   },
   native: () => ({ along: 0, place: 2 }),

@@ -1,6 +1,6 @@
 import { topologicalOrder } from "../../autodiff/gradient.ts";
 import { batchNormOp } from "../../ops/batch-norm.ts";
-import { scale, sumToOp } from "../../ops/elementwise.ts";
+import { divideOp, equalOp, multiplyOp, scale, sumToOp } from "../../ops/elementwise.ts";
 import {
   type ConvFusedAttrs,
   convFusedOp,
@@ -75,12 +75,28 @@ function pooled(place: Place): Tensor | undefined {
   return attrs.extreme && gamma === rest[1] ? of(apply(extremeAlongOp, [y, gamma], null)) : undefined;
 }
 
+/** Σ_p equal(y, max)·x̂ / Σ_p equal(y, max), the mean of x̂ over the pixels with the largest y, is x̂ of the extreme. */
+function extremeHat({ op, inputs: [sum, winners] }: Place): Tensor | undefined {
+  if (op.name !== divideOp.name) return undefined;
+  const equal = applied(applied(winners, sumToOp)?.inputs[0], equalOp);
+  const [values, hat] = applied(applied(sum, sumToOp)?.inputs[0], multiplyOp)?.inputs ?? [];
+  if (!equal || values !== equal.output) return undefined;
+  const [y, pool, norm] = [...equal.inputs, hat].map((x) => applied(x, batchNormOp));
+  if (!y || !pool || !norm) return undefined;
+  const [x, statistics, ...affine] = y.inputs;
+  const [extreme, ...rest] = pool.inputs;
+  const same = [statistics, ...affine].every((input, k) => input === rest[k]);
+  if (!same || applied(extreme, extremeAlongOp)?.inputs[0] !== x) return undefined;
+  if (norm.inputs[0] !== x || norm.inputs[1] !== statistics) return undefined;
+  return apply(batchNormOp, [extreme, ...norm.inputs.slice(1)], norm.attrs);
+}
+
 export const poolsAlong: Pass = {
   name: "pools along",
   summary:
     "a convolution takes mean and extreme of each image's results while it stores them; batch norm of those is the pool of its own results",
   run: byRule((graph) => {
     const wanted = wantedOf(graph);
-    return (place) => pooling(place, wanted) ?? pooled(place);
+    return (place) => pooling(place, wanted) ?? pooled(place) ?? extremeHat(place);
   }),
 };
