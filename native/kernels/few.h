@@ -1,7 +1,8 @@
 // Correlations of few pixels whose windows are all alike: the layers of an attention module, convolutions of maps of
 // one pixel. Packing all weights beforehand would take a good part of their time, so weights are read where they lie,
 // or packed a part at a time by the piece that multiplies it. A piece owns a group of panels of output channels and a
-// chunk of the products; sums of several chunks are added in a fixed order.
+// block of the pixels; where weights are packed, which every block would do again, a chunk of the products instead: sums
+// of several chunks are added in a fixed order.
 #pragma once
 #include "direct.h"
 
@@ -12,6 +13,8 @@ constexpr int64_t kLeastFew = 16, kMostFew = 256;         // pixels
 constexpr int64_t kPartRows = 8 * 1024 / kPanel;          // of weights that stay in the first-level cache
 constexpr int64_t kLeastFetching = 64 * 1024 * 1024;      // products of a record that fetches what later ones need
 constexpr int64_t kFinished = 4 * kPixels;                // pixels of a block whose chunks are added
+constexpr int64_t kLeastBlock = 32;                       // pixels
+constexpr int64_t kFewPieces = 4;                         // wanted at least; more read more, and add more
 
 INLINE bool few_pays(const Correlation& g) {
   const int64_t pixels = g.N * g.GH * g.GW;
@@ -22,19 +25,27 @@ INLINE bool few_pays(const Correlation& g) {
 }
 
 struct FewCut {
-  int64_t pixels, panels, groups;            // pieces: groups of panels × chunks
+  int64_t pixels, panels, groups;            // pieces: groups of panels × blocks or chunks
   int64_t taps_h, taps_w, first_h, first_w;  // of the window
   int64_t cuts;                              // parts of a tap's channels
   int64_t chunks;                            // of the parts
+  int64_t blocks;                            // of the pixels
   int64_t parts() const { return taps_h * taps_w * cuts; }
 };
+
+// Rows a page apart come in time four lines at once.
+INLINE bool packs_few(const Correlation& g) {
+  return g.taps.transposed || g.Co % L != 0 || (g.Co >= kPageFloats && kPanel < 4 * kLine);
+}
 
 INLINE FewCut cut_few(const Correlation& g) {
   const Segment h = segment(0, g.GH, g.step_h, g.origin_h, g.TH, g.SourceH);
   const Segment w = segment(0, g.GW, g.step_w, g.origin_w, g.TW, g.SourceW);
-  FewCut f{g.N * g.GH * g.GW, panels_of(g), 1, h.taps, w.taps, h.first, w.first, ceil_div(g.C, kPartRows), 1};
+  FewCut f{g.N * g.GH * g.GW, panels_of(g), 1, h.taps, w.taps, h.first, w.first, ceil_div(g.C, kPartRows), 1, 1};
   f.groups = min(f.panels, kConvPieces);
-  f.chunks = max(1, min(f.parts(), kConvPieces / f.groups));
+  const int64_t wanted = max(1, kFewPieces / f.groups);
+  if (!packs_few(g)) f.blocks = max(1, min(f.pixels / kLeastBlock, wanted));
+  if (f.blocks == 1) f.chunks = min(f.parts(), wanted);
   return f;
 }
 
@@ -45,25 +56,25 @@ INLINE Way few_way(const Correlation& g) {
   const FewCut f = cut_few(g);
   const int64_t local = pixels_workspace(g, whole(g)) + kPartRows * kPanel + f.pixels * kPanel;
   const int fetches = f.pixels * f.taps_h * f.taps_w * g.C * g.Co >= kLeastFetching ? 0 : -1;
-  if (f.chunks == 1) return {0, local, 1, f.groups, 0, false, fetches};
+  const int64_t pieces = f.groups * f.blocks * f.chunks;
+  if (f.chunks == 1) return {0, local, f.blocks, pieces, 0, false, fetches};
   const int64_t blocks = ceil_div(f.pixels, kFinished);
-  return {f.chunks * f.pixels * round_up(g.Co, L), local, blocks, f.groups * f.chunks, f.panels * blocks, false, fetches};
+  return {f.chunks * f.pixels * round_up(g.Co, L), local, blocks, pieces, f.panels * blocks, false, fetches};
 }
 
-// One part after the other of the panel that begins at channel c; the last one finishes the results where they are not
-// those of a chunk.
-INLINE void few_products(const Correlation& g, const FewCut& f, const Pixels& pixels, int64_t c, Range parts, bool first,
-                         bool finishes, float* packed, float* sums, Soon& soon) {
+// Of some pixels one part after the other of the panel that begins at channel c; the last one finishes the results where
+// they are not those of a chunk.
+INLINE void few_products(const Correlation& g, const FewCut& f, const Pixels& pixels, Range block, int64_t c, Range parts,
+                         bool first, bool finishes, float* packed, float* sums, Soon& soon) {
   const int64_t width = panel_width(g.Co, c, kPanel), channels = min(width, g.Co - c);
   const int64_t pitch = f.parts() > 1 ? width : 0;  // of pixels; finished tile by tile, they need one place
-  // rows a page apart come in time four lines at once
-  const bool packs = g.taps.transposed || g.Co % L != 0 || (g.Co >= kPageFloats && kPanel < 4 * kLine);
+  const bool packs = packs_few(g);
   const auto part = [&](int64_t index) {
     const int64_t tap = index / f.cuts;
     return Part{f.first_h + tap / f.taps_w, f.first_w + tap % f.taps_w,
                 share(g.C, static_cast<int>(f.cuts), static_cast<int>(index % f.cuts)), c, width};
   };
-  const int64_t tiles = ceil_div(f.pixels, kPixels);
+  const int64_t tiles = ceil_div(block.end - block.begin, kPixels);
   const float* addresses[kMostAhead];
   for (int64_t index = parts.begin; index < parts.end; ++index) {
     const Part p = part(index);
@@ -74,9 +85,9 @@ INLINE void few_products(const Correlation& g, const FewCut& f, const Pixels& pi
     const Place next = last ? Place{} : place_of(g, part(index + 1));
     const int64_t each = ceil_div(next.length, kAhead);
     int64_t t = 0, fetched = 0;
-    for_tiles({0, f.pixels}, [&](int64_t pixel, int64_t count) {
+    for_tiles(block, [&](int64_t pixel, int64_t count) {
       int64_t ahead = last && finishes ? addresses_of(g.epilogue, pixels.to + pixel, count, c, addresses) : 0;
-      for (int64_t i = pixel + count; first && i < min(f.pixels, pixel + count + kPixels); ++i)
+      for (int64_t i = pixel + count; first && i < min(block.end, pixel + count + kPixels); ++i)
         for (int64_t k = 0; k < p.k.end - p.k.begin && ahead < kMostAhead; k += kAhead)
           addresses[ahead++] = source + pixels.from[i] + k;
       for (const int64_t stop = next.rows * each * ++t / tiles; fetched < stop && ahead < kMostAhead; ++fetched)
@@ -101,17 +112,19 @@ static void few_piece(const Call& call, int phase, int64_t piece, Correlation g,
   const Pixels pixels = pixels_of(g, whole(g), 0, call.local);
   const int64_t chunk_floats = f.pixels * round_up(g.Co, L);
   if (phase == 0) {
-    const Range group = share(f.panels, static_cast<int>(f.groups), static_cast<int>(piece / f.chunks));
-    const int64_t chunk = piece % f.chunks;
+    const int64_t of_group = f.blocks * f.chunks, index = piece % of_group;
+    const Range group = share(f.panels, static_cast<int>(f.groups), static_cast<int>(piece / of_group));
+    const Range block = share(f.pixels, static_cast<int>(f.blocks), static_cast<int>(index / f.chunks));
+    const int64_t chunk = index % f.chunks;
     const Range parts = share(f.parts(), static_cast<int>(f.chunks), static_cast<int>(chunk));
     float* packed = call.local + pixels_workspace(g, whole(g));
     const bool finishes = f.chunks == 1;
-    g.epilogue = e;
-    if (finishes) clear_totals(e, group.begin * kPanel, min(g.Co, group.end * kPanel));
-    Soon soon(call, (group.end - group.begin) * (parts.end - parts.begin) * ceil_div(f.pixels, kPixels));
+    g.epilogue = finishes ? of_block(e, index / f.chunks) : e;
+    if (finishes) clear_totals(g.epilogue, group.begin * kPanel, min(g.Co, group.end * kPanel));
+    Soon soon(call, (group.end - group.begin) * (parts.end - parts.begin) * ceil_div(block.end - block.begin, kPixels));
     for (int64_t panel = group.begin, c = panel * kPanel; panel < group.end; ++panel, c += kPanel) {
       float* sums = finishes ? packed + kPartRows * kPanel : call.shared + chunk * chunk_floats + c * f.pixels;
-      few_products(g, f, pixels, c, parts, panel == group.begin, finishes, packed, sums, soon);
+      few_products(g, f, pixels, block, c, parts, panel == group.begin, finishes, packed, sums, soon);
     }
     return;
   }
