@@ -74,12 +74,15 @@ INLINE void ternary_block(int64_t rows, int64_t C, float* to, const float* a, Bl
 static void select_equal_add(int64_t rows, int64_t C, float* to, const float* a, BlockValue b, BlockValue c, BlockValue d) {
   by_walk(d.walk, [&](auto walk) {
     constexpr Walk W = decltype(walk)::value;
-    by_walk(b.walk, [&](auto inner) {
-      constexpr Walk B = decltype(inner)::value;
-      for_elements(rows, C, [=](int64_t r, int64_t k, auto t) {
-        using T = decltype(t);
-        const T other = value_at<W, T>(d.p, r, C, k), tied = value_at<B, T>(c.p, r, C, k) + other;
-        put(to + r * C + k, select_tied(get(a + r * C + k, t), value_at<B, T>(b.p, r, C, k), tied, other));
+    by_walk(b.walk, [&](auto second) {
+      constexpr Walk B = decltype(second)::value;
+      by_walk(c.walk, [&](auto third) {
+        constexpr Walk S = decltype(third)::value;
+        for_elements(rows, C, [=](int64_t r, int64_t k, auto t) {
+          using T = decltype(t);
+          const T other = value_at<W, T>(d.p, r, C, k), tied = value_at<S, T>(c.p, r, C, k) + other;
+          put(to + r * C + k, select_tied(get(a + r * C + k, t), value_at<B, T>(b.p, r, C, k), tied, other));
+        });
       });
     });
   });

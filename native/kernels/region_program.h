@@ -102,7 +102,6 @@ INLINE bool region_fits(const Region& r) {
   const auto is = [&](int ref, Extent extent) { return ref >= 0 && ref < r.operands() && r.extent(ref) == extent; };
   const auto full = [&](int ref) { return (ref < 0 && -ref <= r.temporaries()) || is(ref, Extent::full); };
   const auto value = [&](int ref) { return full(ref) || is(ref, Extent::image_channel) || is(ref, Extent::pixel); };
-  const auto alike = [&](int x, int y) { return full(x) ? full(y) : !full(y) && r.extent(x) == r.extent(y); };
   for (int i = 0; i < r.instructions(); ++i) {
     const Instruction n = r.instruction(i);
     bool fits = false;
@@ -120,7 +119,7 @@ INLINE bool region_fits(const Region& r) {
       case Opcode::sigmoid_grad:
       case Opcode::equal: fits = full(n.to) && full(n.a) && value(n.b); break;
       case Opcode::select_equal:
-        fits = full(n.to) && full(n.a) && value(n.b) && value(n.c) && (n.d == kNone || (value(n.d) && alike(n.b, n.c)));
+        fits = full(n.to) && full(n.a) && value(n.b) && value(n.c) && (n.d == kNone || value(n.d));
         break;
       case Opcode::mask: fits = full(n.to) && full(n.a) && full(n.b); break;
       case Opcode::scale: fits = full(n.to) && full(n.a); break;

@@ -319,7 +319,8 @@ class Assembler {
   }
 
   #isFull(x: Tensor): boolean {
-    return sameShape(x.shape, this.#full) && !(is(x, broadcastToOp) && !this.#virtual.has(x));
+    if (this.#virtual.has(x)) return true;
+    return is(x, broadcastToOp) ? this.#isFull(nodeOf(x)!.inputs[0]) : sameShape(x.shape, this.#full);
   }
 
   /** A value as a block of its own, repeated where it must be. */

@@ -10,7 +10,17 @@ import { buildModel } from "../../src/models/build.ts";
 import { type ModelOptions, resolveModel } from "../../src/models/options.ts";
 import { Variables } from "../../src/nn/scope.ts";
 import { conv2d } from "../../src/ops/conv.ts";
-import { add, multiply, relu, scale, sigmoid, sumTo } from "../../src/ops/elementwise.ts";
+import {
+  add,
+  broadcastTo,
+  divide,
+  multiply,
+  relu,
+  scale,
+  selectEqualOp,
+  sigmoid,
+  sumTo,
+} from "../../src/ops/elementwise.ts";
 import { apply, nodeOf } from "../../src/ops/op.ts";
 import { mean } from "../../src/ops/reduce.ts";
 import { input, type Shape, type Tensor } from "../../src/tensor/tensor.ts";
@@ -248,6 +258,42 @@ test.each([
   const [expected, actual] = await Promise.all(
     [referenceEngine, native].map((engine) => engine.open([]).compile(graph).run(feeds)),
   );
+  expect(largestError(expected, actual)).toBeLessThan(1e-5);
+});
+
+test.each([
+  [3, 30],
+  [16, 4],
+])("what the pixels of %i images of %i get of a gate is made where they get it", async (n, pixels) => {
+  const native = createEngine();
+  const [shape, gate] = [[n, 16, pixels, 1] as const, [n, 16, 1, 1] as const];
+  const given = (name: string, of: Shape): Tensor => ({ ...input(name, of), layout: "activation" });
+  const x = given("x", shape);
+  const [largest, gradient, winners, other] = ["a", "b", "c", "d"].map((name) => given(name, gate));
+  const share = divide(gradient, winners);
+  const shared = (values: Tensor, of: Tensor) => apply(selectEqualOp, [values, largest, of], null);
+  const twice = scale(other, 3);
+  const graph = {
+    outputs: {
+      one: relu(add(shared(x, share), broadcastTo(scale(other, 0.25), shape))),
+      two: add(multiply(x, broadcastTo(twice, shape)), shared(relu(x), gradient)),
+      outside: sigmoid(twice),
+    },
+    effects: [],
+  };
+  const values = normal(shape, "x");
+  const feeds = {
+    x: values,
+    a: Float32Array.from({ length: n * 16 }, (_, k) => values[k * pixels + (k % pixels)]),
+    b: normal(gate, "b"),
+    c: positive(gate, "c"),
+    d: normal(gate, "d"),
+  };
+  const [expected, actual] = await Promise.all(
+    [referenceEngine, native].map((engine) => engine.open([]).compile(graph).run(feeds)),
+  );
+  const ops = opsOf(optimize(graph));
+  expect(ops.filter((op) => ["divide", "scale"].includes(op))).toEqual(["scale"]); // for what is no part of a walk
   expect(largestError(expected, actual)).toBeLessThan(1e-5);
 });
 

@@ -42,7 +42,7 @@ const reductions = new Set([sumToOp, sumOntoOp, meanOp, maxOp, batchNormGradSums
 
 // what the kernel takes in one record, with room for the results
 const MOST_STEPS = 24;
-const MOST_OPERANDS = 18;
+const MOST_OPERANDS = 20;
 const MOST_ROOTS = 4;
 
 /** Maps too small or too thin are left to the ops' own kernels. */
@@ -50,6 +50,10 @@ const worthwhile = (shape: Shape) => shape.length === 4 && shape[1] >= 8 && size
 
 /** Of a gate and what belongs to it: one value a channel of an image. */
 const isGate = ([, , h, w]: Shape) => h * w === 1;
+
+/** Whether it is of gates of the images of that shape. */
+const isGateOf = (gate: Shape, full: Shape) =>
+  isGate(gate) && !isGate(full) && gate[0] === full[0] && gate[1] === full[1];
 
 /** The node when it can be part of a region: its inputs and its output all fit one shape. */
 function memberOf(x: Tensor, names: ReadonlySet<string>): OpNode | undefined {
@@ -115,12 +119,27 @@ class Plan {
     const readers = new Set(this.#readers.get(x));
     const readOutside = [...readers].some(({ output }) => {
       const inside = memberOf(output, pixelwise) ?? memberOf(output, reductions);
-      return !inside || !sameShape(regionShape(output), x.shape);
+      if (!inside) return true;
+      const full = regionShape(output);
+      return !sameShape(full, x.shape) && !(isGateOf(x.shape, full) && this.#isCheap(x, full));
     });
     const most = isGate(x.shape) ? 3 : 1; // of the tensors that readers rather read than the result
     const many = leaves.size > Math.max(most, 2); // else all readers would inline what is written for them
     const written = this.#kept.has(x) || readOutside || (readers.size > 1 && many);
     return { written, inline: !written || leaves.size <= most };
+  }
+
+  /** The fate of what a walk over that shape may compute for itself. */
+  #fateIn(x: Tensor, full: Shape): Fate | undefined {
+    const fate = this.#fates.get(x);
+    return sameShape(x.shape, full) || (isGateOf(x.shape, full) && !fate?.written) ? fate : undefined;
+  }
+
+  /** Whether a value of gates is rather computed for all pixels of its image than written. */
+  #isCheap(x: Tensor, full: Shape): boolean {
+    const { operands, steps } = this.work(x);
+    const fit = [...operands].every(({ shape }) => extentOf(shape, full) !== undefined);
+    return steps === 1 && fit && this.#readers.get(x)!.length === 1;
   }
 
   /** Whether a tensor of a region is written to memory, for readers that do not compute it themselves. */
@@ -152,7 +171,7 @@ class Plan {
     let operands = new Set<Tensor>();
     let steps = 1;
     for (const source of nodeOf(x)!.inputs) {
-      const fate = sameShape(source.shape, full) ? this.#fates.get(source) : undefined;
+      const fate = this.#fateIn(source, full);
       const inner = fate?.inline ? this.work(source) : undefined;
       const more = new Set([...operands, ...(inner?.operands ?? [])]);
       if (inner && more.size < MOST_OPERANDS - 4 && steps + inner.steps <= MOST_STEPS) {
