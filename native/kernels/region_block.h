@@ -10,12 +10,22 @@ namespace ATENTO_ISA {
 // How the values of one operand lie in a block of rows (pixels) of C channels.
 enum class Walk { full, row, column };
 
-template <Walk W, class T>
-INLINE T value_at(const float* p, int64_t row, int64_t C, int64_t c) {
-  if (W == Walk::full) return get(p + row * C + c, T{});
-  if (W == Walk::row) return get(p + c, T{});
-  return p[row] - T{};
-}
+struct BlockValue {
+  const float* p;
+  Walk walk;
+};
+
+// The same, of a walk that loops know when they are compiled.
+template <Walk W>
+struct Walked {
+  const float* p;
+  template <class T>
+  T at(int64_t row, int64_t C, int64_t c) const {
+    if (W == Walk::full) return get(p + row * C + c, T{});
+    if (W == Walk::row) return get(p + c, T{});
+    return p[row] - T{};
+  }
+};
 
 template <class F>
 INLINE void for_elements(int64_t rows, int64_t C, F f) {
@@ -30,62 +40,23 @@ INLINE void for_elements(int64_t rows, int64_t C, F f) {
 template <class T>
 INLINE T relu_of(T x) { return x < T{} ? T{} : x; }
 
-struct BlockValue {
-  const float* p;
-  Walk walk;
-};
-
-// Calls `f` with each walk a value may have, as a constant: loops know it when they are compiled.
-template <class F>
-INLINE void by_walk(Walk walk, F f) {
-  if (walk == Walk::full) f(std::integral_constant<Walk, Walk::full>{});
-  else if (walk == Walk::row) f(std::integral_constant<Walk, Walk::row>{});
-  else f(std::integral_constant<Walk, Walk::column>{});
-}
-
-// to = f(a, b)
-template <class F>
-INLINE void binary_block(int64_t rows, int64_t C, float* to, const float* a, BlockValue b, F f) {
-  by_walk(b.walk, [&](auto walk) {
-    constexpr Walk B = decltype(walk)::value;
-    const bool flat = B == Walk::full;
-    for_elements(flat ? 1 : rows, flat ? rows * C : C, [=](int64_t r, int64_t k, auto t) {
-      put(to + r * C + k, f(get(a + r * C + k, t), value_at<B, decltype(t)>(b.p, r, C, k)));
-    });
+// to = f(a, values…), whose walks are known.
+template <class F, Walk... walks>
+INLINE void map_block(int64_t rows, int64_t C, float* to, const float* a, F f, Walked<walks>... values) {
+  constexpr bool flat = ((walks == Walk::full) && ...);
+  for_elements(flat ? 1 : rows, flat ? rows * C : C, [=](int64_t r, int64_t c, auto t) {
+    put(to + r * C + c, f(get(a + r * C + c, t), values.template at<decltype(t)>(r, C, c)...));
   });
 }
 
-// to = f(a, b, c)
-template <class F>
-INLINE void ternary_block(int64_t rows, int64_t C, float* to, const float* a, BlockValue b, BlockValue c, F f) {
-  by_walk(c.walk, [&](auto walk) {
-    constexpr Walk W = decltype(walk)::value;
-    by_walk(b.walk, [&](auto inner) {
-      constexpr Walk B = decltype(inner)::value;
-      for_elements(rows, C, [=](int64_t r, int64_t k, auto t) {
-        using T = decltype(t);
-        put(to + r * C + k, f(get(a + r * C + k, t), value_at<B, T>(b.p, r, C, k), value_at<W, T>(c.p, r, C, k)));
-      });
-    });
-  });
-}
-
-// to = (c where a ties with b, else 0) + d
-static void select_equal_add(int64_t rows, int64_t C, float* to, const float* a, BlockValue b, BlockValue c, BlockValue d) {
-  by_walk(d.walk, [&](auto walk) {
-    constexpr Walk W = decltype(walk)::value;
-    by_walk(b.walk, [&](auto second) {
-      constexpr Walk B = decltype(second)::value;
-      by_walk(c.walk, [&](auto third) {
-        constexpr Walk S = decltype(third)::value;
-        for_elements(rows, C, [=](int64_t r, int64_t k, auto t) {
-          using T = decltype(t);
-          const T other = value_at<W, T>(d.p, r, C, k), tied = value_at<S, T>(c.p, r, C, k) + other;
-          put(to + r * C + k, select_tied(get(a + r * C + k, t), value_at<B, T>(b.p, r, C, k), tied, other));
-        });
-      });
-    });
-  });
+// The same, one value after the other: each goes to the back with its walk as a constant, so that all end in their order.
+template <class F, class... Rest>
+INLINE void map_block(int64_t rows, int64_t C, float* to, const float* a, F f, BlockValue value, Rest... rest) {
+  switch (value.walk) {
+    case Walk::full: return map_block(rows, C, to, a, f, rest..., Walked<Walk::full>{value.p});
+    case Walk::row: return map_block(rows, C, to, a, f, rest..., Walked<Walk::row>{value.p});
+    case Walk::column: return map_block(rows, C, to, a, f, rest..., Walked<Walk::column>{value.p});
+  }
 }
 
 // Where one piece of a region stands: its image, its pixels, and what it keeps beside the blocks.
@@ -158,34 +129,35 @@ static void run_instruction(const RegionPiece& at, const Instruction& n, int64_t
     }
     case Opcode::multiply_add: {
       const BlockValue b = at.value(n.b, pixel);
-      if (n.c == kNone) return binary_block(rows, C, to, a, b, [=](auto x, auto y) { return relu ? relu_of(x * y) : x * y; });
-      return ternary_block(rows, C, to, a, b, at.value(n.c, pixel), [=](auto x, auto y, auto z) {
-        return relu ? relu_of(x * y + z) : x * y + z;
-      });
+      if (n.c == kNone) return map_block(rows, C, to, a, [=](auto x, auto y) { return relu ? relu_of(x * y) : x * y; }, b);
+      const auto f = [=](auto x, auto y, auto z) { return relu ? relu_of(x * y + z) : x * y + z; };
+      return map_block(rows, C, to, a, f, b, at.value(n.c, pixel));
     }
     case Opcode::add:
-      return binary_block(rows, C, to, a, at.value(n.b, pixel), [=](auto x, auto y) { return relu ? relu_of(x + y) : x + y; });
-    case Opcode::divide: return binary_block(rows, C, to, a, at.value(n.b, pixel), [](auto x, auto y) { return x / y; });
+      return map_block(rows, C, to, a, [=](auto x, auto y) { return relu ? relu_of(x + y) : x + y; }, at.value(n.b, pixel));
+    case Opcode::divide: return map_block(rows, C, to, a, [](auto x, auto y) { return x / y; }, at.value(n.b, pixel));
     case Opcode::sigmoid_grad:
-      return binary_block(rows, C, to, a, at.value(n.b, pixel), [](auto x, auto y) { return x * y * (1.0f - y); });
+      return map_block(rows, C, to, a, [](auto x, auto y) { return x * y * (1.0f - y); }, at.value(n.b, pixel));
     case Opcode::scale: {
       const float factor = n.value;
-      return binary_block(rows, C, to, a, {a, Walk::full}, [=](auto x, auto) { return factor * x; });
+      return map_block(rows, C, to, a, [=](auto x) { return factor * x; });
     }
     case Opcode::mask:
-      return binary_block(rows, C, to, a, at.value(n.b, pixel), [](auto x, auto y) { return y <= decltype(y){} ? decltype(x){} : x; });
-    case Opcode::equal:
-      return binary_block(rows, C, to, a, at.value(n.b, pixel), [](auto x, auto y) {
-        return select_tied(x, y, decltype(x){} + 1.0f, decltype(x){});
-      });
+      return map_block(rows, C, to, a, [](auto x, auto y) { return y <= decltype(y){} ? decltype(x){} : x; }, at.value(n.b, pixel));
+    case Opcode::equal: {
+      const auto f = [](auto x, auto y) { return select_tied(x, y, decltype(x){} + 1.0f, decltype(x){}); };
+      return map_block(rows, C, to, a, f, at.value(n.b, pixel));
+    }
     case Opcode::select_equal: {
       const BlockValue b = at.value(n.b, pixel), c = at.value(n.c, pixel);
-      if (n.d == kNone) return ternary_block(rows, C, to, a, b, c, [](auto x, auto y, auto z) { return select_tied(x, y, z, decltype(x){}); });
-      return select_equal_add(rows, C, to, a, b, c, at.value(n.d, pixel));
+      if (n.d == kNone)
+        return map_block(rows, C, to, a, [](auto x, auto y, auto tied) { return select_tied(x, y, tied, decltype(x){}); }, b, c);
+      const auto f = [](auto x, auto y, auto tied, auto other) { return select_tied(x, y, tied + other, other); };
+      return map_block(rows, C, to, a, f, b, c, at.value(n.d, pixel));
     }
     case Opcode::copy: {
       const BlockValue v = at.value(n.a, pixel);
-      return binary_block(rows, C, to, to, v, [=](auto, auto y) { return relu ? relu_of(y) : y; });
+      return map_block(rows, C, to, to, [=](auto, auto y) { return relu ? relu_of(y) : y; }, v);
     }
     case Opcode::sum_channels:
       for (int64_t r = 0; r < rows; ++r) to[r] = n.value * (b ? dot(a + r * C, b + r * C, C) : sum_of(a + r * C, C));
