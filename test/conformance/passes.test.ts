@@ -168,20 +168,23 @@ describe.each(jobs)("passes over %s", (title, make) => {
   });
 });
 
+const given = (name: string, shape: Shape): Tensor => ({ ...input(name, shape), layout: "activation" });
+
+/** What each engine makes of a graph. */
+const onEach = (engines: readonly Engine[], graph: Graph, feeds: Values) =>
+  Promise.all(engines.map((engine) => engine.open([]).compile(graph).run(feeds)));
+
 test("what is computed of a gate in one walk is read before a result takes its place", async ({ skip }) => {
   const [plain, optimized] = [false, true].map((on) => createEngine({ passes: on }));
   skip(plain.name !== "native", "the native engine was not built");
   const shape = [4, 16, 1, 1];
-  const given = (name: string): Tensor => ({ ...input(name, shape), layout: "activation" });
-  const [x, y] = [sigmoid(given("x")), given("y")];
+  const [x, y] = [sigmoid(given("x", shape)), given("y", shape)];
   const graph = {
     outputs: { a: relu(multiply(x, y)), m: mean(multiply(x, add(x, y)), "channel") },
     effects: [],
   };
   const feeds = { x: normal(shape, "x"), y: normal(shape, "y") };
-  const [before, after] = await Promise.all(
-    [plain, optimized].map((engine) => engine.open([]).compile(graph).run(feeds)),
-  );
+  const [before, after] = await onEach([plain, optimized], graph, feeds);
   expect(opsOf(optimize(graph))).toContain("region_along");
   expect(largestError(before, after)).toBeLessThan(1e-6);
 });
@@ -193,8 +196,8 @@ test("what is written and what is made of it are one walk, unless a way between 
   skip(engines[0].name !== "native", "the native engine was not built");
   const shape = [6, 16, 1, 1];
   const names = ["v", "w", "x", "y"];
-  const [v, w, given, y] = names.map((name): Tensor => ({ ...input(name, shape), layout: "activation" }));
-  const x = sigmoid(given); // whose place is free after the walk, not before the sum has read it
+  const [v, w, gate, y] = names.map((name) => given(name, shape));
+  const x = sigmoid(gate); // whose place is free after the walk, not before the sum has read it
   const weight: Tensor = { ...input("weight", [16, 16, 1, 1]), layout: "kernel" };
   const written = add(multiply(v, w), multiply(x, y));
   const sum = sumTo(multiply(written, x), [1, 16, 1, 1]);
@@ -205,9 +208,7 @@ test("what is written and what is made of it are one walk, unless a way between 
   };
   const feeds = Object.fromEntries(names.map((name) => [name, normal(shape, name)]));
   feeds.weight = normal([16, 16, 1, 1], "weight");
-  const [before, after] = await Promise.all(
-    engines.map((engine) => engine.open([]).compile(graph).run(feeds)),
-  );
+  const [before, after] = await onEach(engines, graph, feeds);
   const optimized = optimize(graph);
   const walkOf = (name: string) => {
     const result = optimized.outputs[name];
@@ -223,17 +224,14 @@ test("what none but its own walk could read is written for another", async ({ sk
   skip(engines[0].name !== "native", "the native engine was not built");
   const shape = [6, 16, 1, 1];
   const names = ["p", "q", "r", "s", "v", "w", "x", "y"];
-  const given = names.map((name): Tensor => ({ ...input(name, shape), layout: "activation" }));
-  const [p, q, r, s, v, w, x, y] = given;
+  const [p, q, r, s, v, w, x, y] = names.map((name) => given(name, shape));
   const shared = add(multiply(v, w), multiply(x, y));
   // the first reads more than `shared` does, and so begins the walk
   const factors = [add(multiply(p, q), multiply(r, s)), x];
   const sums = factors.map((factor) => sumTo(multiply(shared, factor), [1, 16, 1, 1]));
   const graph = { outputs: { a: sums[0], b: sums[1] }, effects: [] };
   const feeds = Object.fromEntries(names.map((name) => [name, normal(shape, name)]));
-  const [before, after] = await Promise.all(
-    engines.map((engine) => engine.open([]).compile(graph).run(feeds)),
-  );
+  const [before, after] = await onEach(engines, graph, feeds);
   expect(largestError(before, after)).toBeLessThan(1e-6);
 });
 
@@ -244,7 +242,6 @@ test.each([
 ])("sums over the pixels of %i images of %i go on from others, in their place", async (n, pixels) => {
   const native = createEngine();
   const [shape, sums] = [[n, 16, pixels, 1] as const, [n, 16, 1, 1] as const];
-  const given = (name: string, of: Shape): Tensor => ({ ...input(name, of), layout: "activation" });
   const [x, y, before] = [given("x", shape), given("y", shape), given("before", sums)];
   const started = relu(scale(before, 2)); // which nothing else reads
   const graph = {
@@ -255,9 +252,7 @@ test.each([
     effects: [],
   };
   const feeds = { x: normal(shape, "x"), y: normal(shape, "y"), before: normal(sums, "before") };
-  const [expected, actual] = await Promise.all(
-    [referenceEngine, native].map((engine) => engine.open([]).compile(graph).run(feeds)),
-  );
+  const [expected, actual] = await onEach([referenceEngine, native], graph, feeds);
   expect(largestError(expected, actual)).toBeLessThan(1e-5);
 });
 
@@ -267,7 +262,6 @@ test.each([
 ])("what the pixels of %i images of %i get of a gate is made where they get it", async (n, pixels) => {
   const native = createEngine();
   const [shape, gate] = [[n, 16, pixels, 1] as const, [n, 16, 1, 1] as const];
-  const given = (name: string, of: Shape): Tensor => ({ ...input(name, of), layout: "activation" });
   const x = given("x", shape);
   const [largest, gradient, winners, other] = ["a", "b", "c", "d"].map((name) => given(name, gate));
   const share = divide(gradient, winners);
@@ -289,9 +283,7 @@ test.each([
     c: positive(gate, "c"),
     d: normal(gate, "d"),
   };
-  const [expected, actual] = await Promise.all(
-    [referenceEngine, native].map((engine) => engine.open([]).compile(graph).run(feeds)),
-  );
+  const [expected, actual] = await onEach([referenceEngine, native], graph, feeds);
   const ops = opsOf(optimize(graph));
   expect(ops.filter((op) => ["divide", "scale"].includes(op))).toEqual(["scale"]); // for what is no part of a walk
   expect(largestError(expected, actual)).toBeLessThan(1e-5);
@@ -306,7 +298,7 @@ test("layers that are shared in another order, of deep inputs or with padding ar
     [2, 16, 1, 1],
     [16, 16, 1, 1],
   ] as const;
-  const [p, q] = ["p", "q"].map((name): Tensor => ({ ...input(name, map), layout: "activation" }));
+  const [p, q] = ["p", "q"].map((name) => given(name, map));
   const [a, b] = ["a", "b"].map((name): Tensor => ({ ...input(name, weight), layout: "kernel" }));
   const deep = Array.from({ length: 3000 }).reduce<Tensor>((x) => relu(x), q);
   const padded = { stride: 3, padding: 1 };
@@ -325,9 +317,7 @@ test("layers that are shared in another order, of deep inputs or with padding ar
   const feeds = Object.fromEntries(
     Object.entries(shapes).map(([name, shape]) => [name, normal(shape, name)]),
   );
-  const [before, after] = await Promise.all(
-    [plain, optimized].map((engine) => engine.open([]).compile(graph).run(feeds)),
-  );
+  const [before, after] = await onEach([plain, optimized], graph, feeds);
   expect(opsOf(optimize(graph))).toContain("conv2d_pair_along");
   expect(largestError(before, after)).toBeLessThan(1e-6);
 });
