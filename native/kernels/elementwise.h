@@ -175,8 +175,8 @@ static void divide_run(const Call& call, int, int piece) {
 
 INLINE bool wins(float x, float best) { return x > best || x != x; }  // NaN wins
 INLINE V greater(V best, V x) {  // NaN wins, and stays
-  const V larger = x > best ? x : best;
-  return x != x ? x : larger;
+  const V most = larger(x, best);
+  return x != x ? x : most;
 }
 INLINE float greater(float best, float x) { return wins(x, best) ? x : best; }
 

@@ -71,9 +71,9 @@ INLINE void pool_channels(const ImageSums s, int64_t image, int64_t c) {
   for (int64_t p = 0; p < s.P; ++p, y += s.C) {
 #pragma GCC unroll 4
     for (int v = 0; v < n; ++v) {
-      const T value = get(y + v * lanes_of<T>, zero), turned = sign[v] * value;
+      const T value = get(y + v * lanes_of<T>, zero);
       sum[v] += value;
-      most[v] = turned > most[v] ? turned : most[v];
+      most[v] = larger(sign[v] * value, most[v]);
     }
   }
 #pragma GCC unroll 4

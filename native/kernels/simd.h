@@ -43,6 +43,16 @@ INLINE void fence_streams() {}
 
 INLINE V splat(float s) { return s - V{}; }
 
+// a where it is larger, else b: also where one of them is NaN. As one instruction, which compilers do not find for vectors.
+#if defined(__x86_64__) && ATENTO_LANES == 16
+INLINE V larger(V a, V b) { return __builtin_ia32_maxps512_mask(a, b, V{}, -1, 4); }
+#elif defined(__x86_64__) && ATENTO_LANES == 8
+INLINE V larger(V a, V b) { return __builtin_ia32_maxps256(a, b); }
+#else
+INLINE V larger(V a, V b) { return a > b ? a : b; }
+#endif
+INLINE float larger(float a, float b) { return a > b ? a : b; }
+
 // The other half of the lanes, then the other quarter, …: f of all lanes in log L steps, in every lane.
 template <class F>
 INLINE V across(V v, F f) {
