@@ -170,7 +170,7 @@ Napi::Value peak(const Napi::CallbackInfo& info) {
   Pool pool(info[0].As<Napi::Number>().Int32Value());
   struct Context { const KernelTable* table; std::atomic<int64_t> done{0}; } context{table};
   const auto work = [&] {
-    pool.run(pool.threads(), [](void* p, int, int) {
+    pool.run(pool.threads(), [](void* p, int, int, bool) {
       auto* c = static_cast<Context*>(p);
       c->done += static_cast<int64_t>(c->table->peak(20'000'000));
     }, &context);

@@ -1,5 +1,7 @@
 #include "pool.h"
 
+#include <utility>
+
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -70,7 +72,8 @@ bool Pool::take(int thread) {
       const bool own = i == 0;
       const uint64_t rest = own ? (first + 1) << 32 | end : first << 32 | (end - 1);
       if (left.compare_exchange_weak(seen, rest, std::memory_order_acq_rel)) {
-        piece_(context_, static_cast<int>(own ? first : end - 1), thread);
+        const bool begins = std::exchange(left_[thread].met, number_) != number_;
+        piece_(context_, static_cast<int>(own ? first : end - 1), thread, begins);
         done_.fetch_add(1, std::memory_order_release);
         return true;
       }
@@ -82,9 +85,10 @@ bool Pool::take(int thread) {
 void Pool::run(int count, Piece piece, void* context) {
   FlushDenormals flush;
   if (workers_.empty() || count <= 1) {
-    for (int i = 0; i < count; ++i) piece(context, i, 0);
+    for (int i = 0; i < count; ++i) piece(context, i, 0, i == 0);
     return;
   }
+  ++number_;
   piece_ = piece;
   context_ = context;
   done_.store(0, std::memory_order_relaxed);

@@ -13,7 +13,8 @@ namespace atento {
 
 class Pool {
  public:
-  using Piece = void (*)(void* context, int piece, int thread);
+  // `first`: of the thread's pieces in this job.
+  using Piece = void (*)(void* context, int piece, int thread, bool first);
 
   explicit Pool(int threads);
   ~Pool();
@@ -38,10 +39,12 @@ class Pool {
   // the last. Whoever takes one takes it of the present job, and what describes a job cannot change while a piece is out.
   struct alignas(64) Left {
     std::atomic<uint64_t> pieces{0};
+    int64_t met = 0;  // the last job its thread took a piece of
   };
   std::unique_ptr<Left[]> left_;
   std::atomic<uint64_t> job_{0};
   std::atomic<int> done_{0};
+  int64_t number_ = 0;  // of the job, as those who hold a piece see it
   Piece piece_ = nullptr;
   void* context_ = nullptr;
 

@@ -174,10 +174,10 @@ void Program::run() {
       context.phase = phase;
       arena_->pool.run(
           record.plan.pieces[phase],
-          [](void* p, int piece, int thread) {
+          [](void* p, int piece, int thread, bool first) {
             const Context& c = *static_cast<Context*>(p);
             const Plan& plan = c.record->plan;
-            Call call{c.operands, c.record->params.data(), c.shared, c.arena->local[thread].data(), {}, 0};
+            Call call{c.operands, c.record->params.data(), c.shared, c.arena->local[thread].data(), first, {}, 0};
             if (c.phase == plan.fetches) {
               for (size_t k = 0; k < c.record->soon.size(); ++k) {
                 const Stretch& all = c.soon[k];

@@ -286,7 +286,7 @@ static void conv2d_input_grad_run(const Call& call, int phase, int piece) {
   // in time for all pieces of the second phase; pieces of few pixels finish results in the first
   const bool few = means == Means::few;
   float* rates = few ? call.local + way.local : call.shared + shared.rates;
-  if (parts.norm && (few || (phase == 0 && piece == 0))) {
+  if (parts.norm && (few ? call.first : phase == 0 && piece == 0)) {
     norm_rates(statistics, call.operands[parts.at_gamma()], eps, d.IC, rates);
   }
   if (parts.images && phase == 0 && piece == 0) {
@@ -366,7 +366,7 @@ static void conv2d_weight_grad_run(const Call& call, int phase, int piece) {
   Source source{};
   if (parts.norm && phase == 0) {
     float* rate = call.local + weight_grad_way(d, means).local;
-    norm_rates(call.operands[1], call.operands[2], static_cast<float>(call.params[14]), d.IC, rate);
+    if (call.first) norm_rates(call.operands[1], call.operands[2], static_cast<float>(call.params[14]), d.IC, rate);
     source = {call.operands[1], rate, call.operands[3], parts.relu};
   }
   const float* dy = call.operands[parts.dy()];

@@ -97,12 +97,13 @@ static void batch_statistics_run(const Call& call, int phase, int piece) {
   }
 }
 
-// y = rate·(x − mean) + beta for one chunk; rate in `local`.
+// y = rate·(x − mean) + beta for one chunk; rate in `local`, for all chunks of a thread.
 INLINE void normalize_chunk(const Call& call, const Rows& r, int piece, const float* mean, const float* variance,
                             const float* gamma, const float* beta, float* y) {
   const float eps = static_cast<float>(call.params[2]);
   float* __restrict rate = call.local;
-  for (int64_t c = 0; c < r.C; ++c) rate[c] = gamma[c] / __builtin_sqrtf(variance[c] + eps);
+  if (call.first)
+    for (int64_t c = 0; c < r.C; ++c) rate[c] = gamma[c] / __builtin_sqrtf(variance[c] + eps);
   const float* x = call.operands[0];
   for_row_elements(r.piece(piece), r.C, [=](int64_t i, int64_t c) { y[i] = (x[i] - mean[c]) * rate[c] + beta[c]; });
 }
@@ -235,8 +236,10 @@ static void batch_norm_input_grad_run(const Call& call, int, int piece) {
   const Rows r = rows_of(call.params);
   const int64_t C = r.C;
   const float* mean = call.operands[2];
-  norm_grad_rates(mean, call.operands[3], call.operands[4], static_cast<float>(call.params[2]), static_cast<float>(r.count), C,
-                  call.local);
+  if (call.first) {
+    norm_grad_rates(mean, call.operands[3], call.operands[4], static_cast<float>(call.params[2]), static_cast<float>(r.count),
+                    C, call.local);
+  }
   const float *a = call.local, *b = a + C, *k = b + C;
   const float *dy = call.operands[0], *x = call.operands[1];
   float* dx = call.operands[5];

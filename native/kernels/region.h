@@ -6,12 +6,20 @@
 namespace atento {
 namespace ATENTO_ISA {
 
+// What a thread finds out once for all of its pieces; in its workspace, where coefficients of instructions follow.
+struct Prepared {
+  BlockRun run;
+  Instruction instructions[kMaxInstructions];
+};
+
+constexpr int64_t kPreparedFloats = (sizeof(Prepared) / sizeof(float) / kLine + 1) * kLine;
+
 static bool region_plan(const double* p, Plan& plan) {
   const Region r{p};
   if (!region_fits(r)) return false;
   plan.operands = r.operands();
   for (int k = 0; k < r.operands(); ++k) plan.lengths[k] = r.floats(k);
-  plan.local = r.temporaries() * r.block_pixels() * r.C();
+  plan.local = kPreparedFloats + r.temporaries() * r.block_pixels() * r.C();
   for (int i = 0; i < r.instructions(); ++i) {
     plan.shared += shared_floats(r, r.instruction(i).op);
     plan.local += coefficients(r.instruction(i).op) * r.C();
@@ -21,15 +29,14 @@ static bool region_plan(const double* p, Plan& plan) {
   return true;
 }
 
-// What an instruction needs of each channel, and what it sums over images, before the first block.
-INLINE void begin_instruction(const RegionPiece& at, const Instruction& n, float* own) {
+// What an instruction needs of each channel.
+INLINE void prepare_instruction(const RegionPiece& at, const Instruction& n, float* own) {
   const int64_t C = at.r.C();
   if (n.op == Opcode::norm) norm_rates(at.call.operands[n.b], at.call.operands[n.c], n.value, C, own);
   if (n.op == Opcode::norm_grad) {
     norm_grad_rates(at.call.operands[n.c], at.call.operands[n.d], at.call.operands[n.e], n.value,
                     static_cast<float>(at.r.N() * at.r.P()), C, own);
   }
-  if (n.op == Opcode::grad_sums) clear(own, 2 * C);
 }
 
 // What an instruction sums over the pixels of an image, before the first block.
@@ -87,13 +94,18 @@ static void region_run(const Call& call, int phase, int piece) {
     }
     return;
   }
-  const BlockRun run = CommonForms::find(r);
+  Prepared& prepared = *reinterpret_cast<Prepared*>(call.local);
+  if (call.first) {
+    prepared.run = CommonForms::find(r);
+    for (int i = 0; i < r.instructions(); ++i) prepared.instructions[i] = r.instruction(i);
+  }
+  const BlockRun run = prepared.run;
+  const Instruction* instructions = prepared.instructions;
   const bool whole = run != run_block && r.P() == kFormRows && r.splits() == 1;
-  RegionPiece at{r, call, piece / r.splits() * r.images(), share(r.P(), r.splits(), piece % r.splits()), piece, call.local, whole};
+  RegionPiece at{r, call, piece / r.splits() * r.images(), share(r.P(), r.splits(), piece % r.splits()), piece,
+                 call.local + kPreparedFloats, whole};
   const int64_t C = r.C(), block = r.block_pixels();
   const int64_t step = run == run_block ? block : kRowsInFloat;
-  Instruction instructions[kMaxInstructions];
-  for (int i = 0; i < r.instructions(); ++i) instructions[i] = r.instruction(i);
   const auto each = [&](auto f) {
     float *own = at.workspace + r.temporaries() * block * C, *shared = call.shared;
     for (int i = 0; i < r.instructions(); ++i) {
@@ -103,11 +115,11 @@ static void region_run(const Call& call, int phase, int piece) {
     }
   };
   each([&](const Instruction& n, float* own, float* shared) {
-    begin_instruction(at, n, own);
+    if (call.first) prepare_instruction(at, n, own);
     begin_image(n, C, own);
     if (n.op == Opcode::grad_sums) {
       double* totals = reinterpret_cast<double*>(shared) + piece * 2 * C;
-      for (int64_t c = 0; c < 2 * C; ++c) totals[c] = 0;
+      for (int64_t c = 0; c < 2 * C; ++c) own[c] = 0, totals[c] = 0;
     }
   });
   const int64_t end = min(r.N(), at.image + r.images()), pixels = at.pixels.end - at.pixels.begin;
