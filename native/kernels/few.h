@@ -83,15 +83,18 @@ INLINE void few_products(const Correlation& g, const FewCut& f, const Pixels& pi
     const float* weights = packs ? packed : place_of(g, p).at;
     if (packs) pack_part(g, p, packed);
     const Place next = last ? Place{} : place_of(g, part(index + 1));
-    const int64_t each = ceil_div(next.length, kAhead);
-    int64_t t = 0, fetched = 0;
+    const int64_t each = ceil_div(next.rows * ceil_div(next.length, kAhead), tiles);
+    int64_t row = 0, column = 0;  // of the next part, fetched next
     for_tiles(block, [&](int64_t pixel, int64_t count) {
       int64_t ahead = last && finishes ? addresses_of(g.epilogue, pixels.to + pixel, count, c, addresses) : 0;
       for (int64_t i = pixel + count; first && i < min(block.end, pixel + count + kPixels); ++i)
         for (int64_t k = 0; k < p.k.end - p.k.begin && ahead < kMostAhead; k += kAhead)
           addresses[ahead++] = source + pixels.from[i] + k;
-      for (const int64_t stop = next.rows * each * ++t / tiles; fetched < stop && ahead < kMostAhead; ++fetched)
-        addresses[ahead++] = next.at + fetched / each * g.taps.line + fetched % each * kAhead;
+      for (int64_t i = 0; i < each && row < next.rows && ahead < kMostAhead; ++i) {
+        addresses[ahead++] = next.at + row * g.taps.line + column;
+        column += kAhead;
+        if (column >= next.length) column = 0, ++row;
+      }
       ahead = soon.addresses(addresses, ahead);
       float* tile = sums + pixel * pitch;
       const float* before = index > parts.begin ? tile : nullptr;
