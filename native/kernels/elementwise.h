@@ -362,10 +362,10 @@ static bool slice_channels_plan(const double* p, Plan& plan) {
 
 static void slice_channels_run(const Call& call, int, int) {
   const int64_t rows = at(call.params, 0), C = at(call.params, 1), n = at(call.params, 3);
-  const float* x = call.operands[0] + at(call.params, 2);
-  float* y = call.operands[1];
-  if (n == 1) {
-    for (int64_t r = 0; r < rows; ++r) y[r] = x[r * C];
+  const float* __restrict x = call.operands[0] + at(call.params, 2);
+  float* __restrict y = call.operands[1];
+  if (C == 2 && n == 1) {
+    for (int64_t r = 0; r < rows; ++r) y[r] = x[2 * r];
     return;
   }
   for (int64_t r = 0; r < rows; ++r)

@@ -75,9 +75,28 @@ INLINE void thin_tile(const Thin& g, const float* planes, const float* weights, 
   for (int k = 0; k < R * NV; ++k) store(results + k * L, sum[k]);
 }
 
+// Stores n pixels of a single channel, with the statistics of it: here pixels make vectors.
+INLINE void finish_single(const Epilogue& e, const float* results, int64_t first, int64_t n) {
+  copy(e.target + first, results, n);
+  const int64_t whole = n / L * L;
+  const auto sum = [&](auto f) {
+    V lanes{};
+    float rest = 0;
+    for (int64_t i = 0; i < whole; i += L) lanes += f(load(results + i), V{});
+    for (int64_t i = whole; i < n; ++i) rest += f(results[i], 0.0f);
+    return sum_across(lanes) + rest;
+  };
+  const float total = sum([](auto y, auto) { return y; }), centre = total / static_cast<float>(n);
+  const float squares = sum([=](auto y, auto zero) { return (y - (centre - zero)) * (y - (centre - zero)); });
+  e.totals[0] += total;
+  e.totals[1] += squares + static_cast<double>(total) * total / static_cast<double>(n);
+}
+
 // Finishes results [n][width] of pixels side by side, whose first is `first`.
 INLINE void finish_pixels(const Epilogue& e, const float* results, int64_t width, int64_t first, int64_t n, int64_t c,
                           int64_t channels) {
+  if (e.C == width && e.stores && !e.streams) return copy(e.target + first * e.C, results, n * width);
+  if (e.C == 1 && e.finish == finish_tile<false, forward::statistics> && !e.streams) return finish_single(e, results, first, n);
   for (int64_t q = 0; q < n; q += kMostRows) {
     int64_t to[kMostRows];
     const int64_t m = min(kMostRows, n - q);
