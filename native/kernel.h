@@ -37,7 +37,7 @@ struct Call {
   const double* params;
   float* shared;
   float* local;
-  bool first;                // of the thread's pieces in this phase: the others find in `local` what it left there
+  bool first;               // of the thread's pieces in this phase: the others find in `local` what it left there
   Stretch soon[kMostSoon];  // what this piece fetches into the caches for later records
   int stretches;
 };
