@@ -44,7 +44,7 @@ class Pool {
   std::unique_ptr<Left[]> left_;
   std::atomic<uint64_t> job_{0};
   std::atomic<int> done_{0};
-  int64_t number_ = 0;  // of the job, as those who hold a piece see it
+  int64_t number_ = 0;  // of the job as pieces of it tell, which may be taken before job_ is seen to change
   Piece piece_ = nullptr;
   void* context_ = nullptr;
 

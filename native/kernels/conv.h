@@ -287,12 +287,12 @@ static void conv2d_input_grad_run(const Call& call, int phase, int piece) {
   const bool few = means == Means::few;
   float* rates = few ? call.local + way.local : call.shared + shared.rates;
   if (parts.norm && (few ? call.first : phase == 0 && piece == 0)) {
-    norm_rates(statistics, call.operands[parts.at_gamma()], eps, d.IC, rates);
+    norm_rates(statistics + d.IC, call.operands[parts.at_gamma()], eps, d.IC, rates);
   }
   if (parts.images && phase == 0 && piece == 0) {
     float* own = call.shared + shared.rates;
     for (int64_t c = 0; c < d.IC; ++c) own[c] = 1 / __builtin_sqrtf(images.centre[d.IC + c] + eps);
-    if (parts.gated) norm_rates(images.centre, call.operands[parts.at_gamma()], eps, d.IC, own + d.IC);
+    if (parts.gated) norm_rates(images.centre + d.IC, call.operands[parts.at_gamma()], eps, d.IC, own + d.IC);
   }
   Epilogue e{};
   set_finish<true>(e, static_cast<int>(call.params[13]));
@@ -366,7 +366,8 @@ static void conv2d_weight_grad_run(const Call& call, int phase, int piece) {
   Source source{};
   if (parts.norm && phase == 0) {
     float* rate = call.local + weight_grad_way(d, means).local;
-    if (call.first) norm_rates(call.operands[1], call.operands[2], static_cast<float>(call.params[14]), d.IC, rate);
+    const float* variance = call.operands[1] + d.IC;
+    if (call.first) norm_rates(variance, call.operands[2], static_cast<float>(call.params[14]), d.IC, rate);
     source = {call.operands[1], rate, call.operands[3], parts.relu};
   }
   const float* dy = call.operands[parts.dy()];

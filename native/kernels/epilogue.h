@@ -189,8 +189,8 @@ INLINE void gradient_sums_of(double* totals, int64_t blocks, int64_t C, const fl
 }
 
 // γ/√(variance + ε): batch normalisation is (x − mean)·rate + β.
-INLINE void norm_rates(const float* statistics, const float* gamma, float eps, int64_t C, float* rate) {
-  for (int64_t c = 0; c < C; ++c) rate[c] = gamma[c] / __builtin_sqrtf(statistics[C + c] + eps);
+INLINE void norm_rates(const float* variance, const float* gamma, float eps, int64_t C, float* __restrict rate) {
+  for (int64_t c = 0; c < C; ++c) rate[c] = gamma[c] / __builtin_sqrtf(variance[c] + eps);
 }
 
 // The gradient of batch normalisation in its input is a·dy + b·(x − mean) + k: a, b and k [3,C] from the sums [2,C] of dy

@@ -112,7 +112,7 @@ INLINE void few_products(const Correlation& g, const FewCut& f, const Pixels& pi
 static void few_piece(const Call& call, int phase, int64_t piece, Correlation g, const Epilogue& e) {
   const FewCut f = cut_few(g);
   set_source(g, call);
-  int64_t* from = reinterpret_cast<int64_t*>(call.local);
+  int64_t* from = reinterpret_cast<int64_t*>(call.local);  // of the sources, then of the targets
   if (call.first) pixels_of(g, whole(g), 0, call.local);
   const Pixels pixels{from, from + f.pixels, nullptr, nullptr};
   const int64_t chunk_floats = f.pixels * round_up(g.Co, L);

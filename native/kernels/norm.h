@@ -100,10 +100,8 @@ static void batch_statistics_run(const Call& call, int phase, int piece) {
 // y = rate·(x − mean) + beta for one chunk; rate in `local`, for all chunks of a thread.
 INLINE void normalize_chunk(const Call& call, const Rows& r, int piece, const float* mean, const float* variance,
                             const float* gamma, const float* beta, float* y) {
-  const float eps = static_cast<float>(call.params[2]);
-  float* __restrict rate = call.local;
-  if (call.first)
-    for (int64_t c = 0; c < r.C; ++c) rate[c] = gamma[c] / __builtin_sqrtf(variance[c] + eps);
+  float* rate = call.local;
+  if (call.first) norm_rates(variance, gamma, static_cast<float>(call.params[2]), r.C, rate);
   const float* x = call.operands[0];
   for_row_elements(r.piece(piece), r.C, [=](int64_t i, int64_t c) { y[i] = (x[i] - mean[c]) * rate[c] + beta[c]; });
 }

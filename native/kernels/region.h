@@ -32,7 +32,7 @@ static bool region_plan(const double* p, Plan& plan) {
 // What an instruction needs of each channel.
 INLINE void prepare_instruction(const RegionPiece& at, const Instruction& n, float* own) {
   const int64_t C = at.r.C();
-  if (n.op == Opcode::norm) norm_rates(at.call.operands[n.b], at.call.operands[n.c], n.value, C, own);
+  if (n.op == Opcode::norm) norm_rates(at.call.operands[n.b] + C, at.call.operands[n.c], n.value, C, own);
   if (n.op == Opcode::norm_grad) {
     norm_grad_rates(at.call.operands[n.c], at.call.operands[n.d], at.call.operands[n.e], n.value,
                     static_cast<float>(at.r.N() * at.r.P()), C, own);

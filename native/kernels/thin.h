@@ -95,8 +95,8 @@ INLINE void finish_single(const Epilogue& e, const float* results, int64_t first
 // Finishes results [n][width] of pixels side by side, whose first is `first`.
 INLINE void finish_pixels(const Epilogue& e, const float* results, int64_t width, int64_t first, int64_t n, int64_t c,
                           int64_t channels) {
-  if (e.C == width && e.stores && !e.streams) return copy(e.target + first * e.C, results, n * width);
-  if (e.C == 1 && e.finish == finish_tile<false, forward::statistics> && !e.streams) return finish_single(e, results, first, n);
+  if (stores_at_once(e, width, e.C)) return copy(e.target + first * e.C, results, n * width);
+  if (e.C == 1 && e.finish == finish_tile<false, forward::statistics>) return finish_single(e, results, first, n);
   for (int64_t q = 0; q < n; q += kMostRows) {
     int64_t to[kMostRows];
     const int64_t m = min(kMostRows, n - q);
