@@ -147,6 +147,11 @@ INLINE int64_t source_pixels(const ConvDims& d, const GradCut& g) {
   return g.images * min(d.IH, (g.rows - 1) * d.SH + grad_kernel_rows(d, g)) * d.IW;
 }
 
+// Floats from one line of channels of copied pixels, or one panel, to the next: an odd number of cache lines, so that those
+// of one pixel, which are written one after the other, do not fight for one place of the caches.
+INLINE int64_t line_stride(int64_t pixels) { return (pixels | 1) * kLine; }
+INLINE int64_t panel_stride(int64_t pixels) { return pixels * NR + kLine; }
+
 // Sums of few blocks go to dw itself. More of them would come back to rows a power of two apart, which fight for the
 // same places of the caches: they have panels of their own.
 INLINE bool writes_dw(const ConvDims& d, const GradCut& g) { return g.chunks == 1 && g.blocks <= 8 && d.OC % L == 0; }
@@ -154,22 +159,22 @@ INLINE bool writes_dw(const ConvDims& d, const GradCut& g) { return g.chunks == 
 INLINE Way direct_weight_grad(const ConvDims& d) {
   const GradCut g = grad_cut(d);
   const int64_t pixels = grad_pixels(d, g);
-  const int64_t local = (2 * pixels + 2) * grad_kernel_rows(d, g) * d.KW + pixels * ceil_div(g.panels, g.groups) * NR +
-                        source_pixels(d, g) * grad_channels(d, g) + kLine;
+  const int64_t local = (2 * pixels + 2) * grad_kernel_rows(d, g) * d.KW + ceil_div(g.panels, g.groups) * panel_stride(pixels) +
+                        grad_channels(d, g) / kLine * line_stride(source_pixels(d, g)) + kLine;
   const int64_t pieces = pieces_of(g);
   if (writes_dw(d, g)) return {0, local, 0, pieces, 0, false};
   return {g.chunks * g.panels * g.panel_floats, local, 0, pieces, d.KH * g.panels, false};
 }
 
-// Copies dy panel by panel, [panel][pixel][NR] for the panels of a group, zeros behind the last channel.
+// Copies dy panel by panel, [pixel][NR] each, `stride` apart, for the panels of a group, zeros behind the last channel.
 INLINE void pack_gradient(const float* dy, const ConvDims& d, int64_t n0, int64_t n1, int64_t h0, int64_t h1, Range panels,
-                          int64_t most, float* packed) {
+                          int64_t stride, float* packed) {
   for (int64_t n = n0, q = 0; n < n1; ++n) {
     const float* from = dy + ((n * d.OH + h0) * d.OW) * d.OC;
     for (int64_t end = q + (h1 - h0) * d.OW; q < end; ++q, from += d.OC)
       for (int64_t j = panels.begin; j < panels.end; ++j) {
         const int64_t width = panel_width(d.OC, j * NR, NR), channels = min(width, d.OC - j * NR);
-        float* to = packed + (j - panels.begin) * most * NR + q * width;
+        float* to = packed + (j - panels.begin) * stride + q * width;
         if (channels == NR) {
           store(to, load(from + j * NR));
           store(to + L, load(from + j * NR + L));
@@ -181,16 +186,16 @@ INLINE void pack_gradient(const float* dy, const ConvDims& d, int64_t n0, int64_
   }
 }
 
-// Copies some channels of source rows line by line, [channels/16][pixel][16], so that pixels a power of two apart do
-// not fight for the same places of the cache.
+// Copies some channels of source rows line by line, [pixel][16] each, `stride` apart, so that pixels a power of two apart
+// do not fight for the same places of the cache.
 INLINE void pack_source(const float* x, const Source& source, const ConvDims& d, int64_t n0, int64_t n1, Range rows,
-                        Range channels, int64_t pixels, float* packed) {
+                        Range channels, int64_t stride, float* packed) {
   for (int64_t n = n0, q = 0; n < n1; ++n)
     for (int64_t s = rows.begin * d.IW; s < rows.end * d.IW; ++s, ++q) {
       const float* from = x + n * image_x(d) + s * d.IC;
       float* to = packed + q * kLine;
       int64_t c = channels.begin;
-      for (; c + kLine <= channels.end; c += kLine, to += pixels * kLine)
+      for (; c + kLine <= channels.end; c += kLine, to += stride)
 #pragma GCC unroll 4
         for (int64_t v = 0; v < kLine; v += L) store(to + v, source_value<V>(source, from, c + v));
       for (int64_t i = 0; c + i < channels.end; ++i) to[i] = source_value<float>(source, from, c + i);
@@ -211,7 +216,7 @@ static void grad_piece(const Call& call, const ConvDims& d, const GradCut& g, in
   int32_t* at_x = reinterpret_cast<int32_t*>(counts + taps * d.KW);
   int32_t* at_dy = at_x + most * taps * d.KW;
   float* gradients = call.local + round_up((2 * most + 2) * taps * d.KW, kLine);
-  float* packed = gradients + most * (panels.end - panels.begin) * NR;
+  float* packed = gradients + (panels.end - panels.begin) * panel_stride(most);
   const bool direct = writes_dw(d, g);
   float* partial = call.shared + chunk * g.panels * g.panel_floats;
 
@@ -253,9 +258,9 @@ static void grad_piece(const Call& call, const ConvDims& d, const GradCut& g, in
     const bool plain = taps * d.KW == 1 && (n1 - n0 == 1 || (height == d.IH && h1 - h0 == d.OH));
     const bool x_lies = plain && !source.rate && stays(d.IC, panels.end - panels.begin, kMostPanels);
     const bool dy_lies = plain && d.OC % L == 0 && stays(d.OC, ceil_div(channels.end - channels.begin, GR), kMostTiles);
-    if (!x_lies) pack_source(x, source, d, n0, n1, rows, channels, pixels, packed);
-    if (!dy_lies) pack_gradient(gradient, d, n0, n1, h0, h1, panels, most, gradients);
-    const int64_t x_pitch = x_lies ? d.IC : kLine, x_step = x_lies ? kLine : pixels * kLine;
+    if (!x_lies) pack_source(x, source, d, n0, n1, rows, channels, line_stride(pixels), packed);
+    if (!dy_lies) pack_gradient(gradient, d, n0, n1, h0, h1, panels, panel_stride(most), gradients);
+    const int64_t x_pitch = x_lies ? d.IC : kLine, x_step = x_lies ? kLine : line_stride(pixels);
     const float* x_begin = x_lies ? x + (n0 * d.IH + rows.begin) * d.IW * d.IC + channels.begin : packed;
     const float* dy_begin = gradient + (n0 * d.OH + h0) * d.OW * d.OC;
 
@@ -279,7 +284,7 @@ static void grad_piece(const Call& call, const ConvDims& d, const GradCut& g, in
 
     for (int64_t j = panels.begin; j < panels.end; ++j) {
       const int64_t width = panel_width(d.OC, j * NR, NR);
-      const float* panel = dy_lies ? dy_begin + j * NR : gradients + (j - panels.begin) * most * NR;
+      const float* panel = dy_lies ? dy_begin + j * NR : gradients + (j - panels.begin) * panel_stride(most);
       const int64_t pitch = dy_lies ? d.OC : width;
       for (int64_t t = 0; t < taps * d.KW; ++t) {
         const int64_t tap = k0 * d.KW + t;
