@@ -2,6 +2,7 @@
 // ReLU) has still to be applied to: that happens while it is copied. Input channels are broadcast, output
 // gradients are vectors, the reduction goes over pixels. A piece owns a chunk of the pixels, a group of output
 // channels, a part of the input channels and a group of kernel rows; sums of several chunks are added in a fixed order.
+// Of few channels, all taps of a kernel row are met as channels of one tap: they lie side by side in rows of x.
 #pragma once
 #include "direct.h"
 
@@ -18,19 +19,21 @@ struct GradCut {
   int64_t chunks, groups, parts, kernel_rows;  // pieces: chunks × groups of panels × parts of input channels × …
   int64_t rows, images, per_image, blocks; // blocks of pixels
   int64_t panel_floats;                    // sums of one panel: KH·KW·IC·NR
+  int64_t IC, KW;                          // input channels and taps of a kernel row, as tiles meet them
+  bool merged(const ConvDims& d) const { return KW < d.KW; }
 };
+
+INLINE bool merges_taps(const ConvDims& d) { return d.KW > 1 && d.IC <= GR / 2 && d.OW >= d.KW; }
 
 INLINE int64_t grad_kernel_rows(const ConvDims& d, const GradCut& g) { return d.KH / g.kernel_rows; }
 
 INLINE int64_t pieces_of(const GradCut& g) { return g.chunks * g.groups * g.parts * g.kernel_rows; }
-INLINE int64_t grad_channels(const ConvDims& d, const GradCut& g) {
-  return ceil_div(ceil_div(d.IC, kLine), g.parts) * kLine;
-}
+INLINE int64_t grad_channels(const GradCut& g) { return ceil_div(ceil_div(g.IC, kLine), g.parts) * kLine; }
 
 // Blocks of as many pixels as fit.
 INLINE void cut_pixels(const ConvDims& d, GradCut& g) {
   const int64_t pixels = d.OH * d.OW;
-  const int64_t pixel_floats = max(1, d.SH * d.SW * min(d.IC, grad_channels(d, g)));
+  const int64_t pixel_floats = max(1, d.SH * d.SW * min(d.IC, grad_channels(g)));
   const int64_t fit = max(16, min(kGradPixels, kGradBlockFloats / pixel_floats));
   if (pixels <= fit) {
     g.images = min(d.N, fit / pixels);
@@ -52,8 +55,10 @@ INLINE GradCut grad_cut(const ConvDims& d) {
   GradCut g{}, best{};
   g.panels = ceil_div(d.OC, NR);
   g.panel_floats = weights(d) / d.OC * NR;
+  g.KW = merges_taps(d) ? 1 : d.KW;
+  g.IC = d.KW / g.KW * d.IC;
   int64_t least = INT64_MAX, most = 0;
-  for (g.parts = 1; g.parts <= ceil_div(d.IC, kLine); g.parts *= 2) {
+  for (g.parts = 1; g.parts <= ceil_div(g.IC, kLine); g.parts *= 2) {
     cut_pixels(d, g);
     for (g.kernel_rows = 1; g.kernel_rows <= d.KH; g.kernel_rows += max(1, d.KH - 1))
       for (g.groups = 1; g.groups <= g.panels; g.groups *= 2)
@@ -143,9 +148,11 @@ INLINE Range source_rows(const ConvDims& d, int64_t h0, int64_t h1, int64_t k0, 
   return {min(begin, d.IH), max(min(begin, d.IH), min(d.IH, (h1 - 1) * d.SH + k0 + taps - d.PH))};
 }
 
-INLINE int64_t source_pixels(const ConvDims& d, const GradCut& g) {
-  return g.images * min(d.IH, (g.rows - 1) * d.SH + grad_kernel_rows(d, g)) * d.IW;
+// Source rows of a block, and the floats of one with the zeros beside it that merged taps meet.
+INLINE int64_t block_rows(const ConvDims& d, const GradCut& g) {
+  return g.images * min(d.IH, (g.rows - 1) * d.SH + grad_kernel_rows(d, g));
 }
+INLINE int64_t padded_row(const ConvDims& d) { return (d.IW + 2 * d.PW) * d.IC; }
 
 // Floats from one line of channels of copied pixels, or one panel, to the next: an odd number of cache lines, so that those
 // of one pixel, which are written one after the other, do not fight for one place of the caches.
@@ -159,8 +166,10 @@ INLINE bool writes_dw(const ConvDims& d, const GradCut& g) { return g.chunks == 
 INLINE Way direct_weight_grad(const ConvDims& d) {
   const GradCut g = grad_cut(d);
   const int64_t pixels = grad_pixels(d, g);
-  const int64_t local = (2 * pixels + 2) * grad_kernel_rows(d, g) * d.KW + ceil_div(g.panels, g.groups) * panel_stride(pixels) +
-                        grad_channels(d, g) / kLine * line_stride(source_pixels(d, g)) + kLine;
+  const int64_t rows = block_rows(d, g), lines = grad_channels(g) / kLine;
+  const int64_t source = g.merged(d) ? rows * padded_row(d) : lines * line_stride(rows * d.IW);
+  const int64_t local =
+      (2 * pixels + 2) * grad_kernel_rows(d, g) * g.KW + ceil_div(g.panels, g.groups) * panel_stride(pixels) + source + kLine;
   const int64_t pieces = pieces_of(g);
   if (writes_dw(d, g)) return {0, local, 0, pieces, 0, false};
   return {g.chunks * g.panels * g.panel_floats, local, 0, pieces, d.KH * g.panels, false};
@@ -202,20 +211,37 @@ INLINE void pack_source(const float* x, const Source& source, const ConvDims& d,
     }
 }
 
+// Copies source rows one behind the other, zeros on either side.
+INLINE void pad_source(const float* x, const Source& source, const ConvDims& d, int64_t n0, int64_t n1, Range rows, float* padded) {
+  for (int64_t n = n0; n < n1; ++n)
+    for (int64_t h = rows.begin; h < rows.end; ++h, padded += padded_row(d)) {
+      const float* from = x + n * image_x(d) + h * d.IW * d.IC;
+      float* to = padded + d.PW * d.IC;
+      clear(padded, d.PW * d.IC);
+      if (source.rate)
+        for (int64_t w = 0; w < d.IW; ++w)
+          for (int64_t c = 0; c < d.IC; ++c) to[w * d.IC + c] = source_value<float>(source, from + w * d.IC, c);
+      else
+        copy(to, from, d.IW * d.IC);
+      clear(to + d.IW * d.IC, d.PW * d.IC);
+    }
+}
+
 static void grad_piece(const Call& call, const ConvDims& d, const GradCut& g, int piece, const Source& source, const float* dy,
                        float* dw) {
   const int64_t chunk = piece / (g.groups * g.parts * g.kernel_rows), group = piece / (g.parts * g.kernel_rows) % g.groups;
   const int64_t taps = grad_kernel_rows(d, g), k0 = piece % g.kernel_rows * taps;
-  const Range lines = share(ceil_div(d.IC, kLine), static_cast<int>(g.parts), static_cast<int>(piece / g.kernel_rows % g.parts));
-  const Range channels{lines.begin * kLine, min(d.IC, lines.end * kLine)};
+  const Range lines = share(ceil_div(g.IC, kLine), static_cast<int>(g.parts), static_cast<int>(piece / g.kernel_rows % g.parts));
+  const Range channels{lines.begin * kLine, min(g.IC, lines.end * kLine)};
   const Range panels = share(g.panels, static_cast<int>(g.groups), static_cast<int>(group));
   const Range blocks = share(g.blocks, static_cast<int>(g.chunks), static_cast<int>(chunk));
-  const int64_t most = grad_pixels(d, g), tap_floats = d.IC * NR;
+  const int64_t most = grad_pixels(d, g), tap_floats = g.IC * NR;
+  const bool merged = g.merged(d);
 
   int64_t* counts = reinterpret_cast<int64_t*>(call.local);
-  int32_t* at_x = reinterpret_cast<int32_t*>(counts + taps * d.KW);
-  int32_t* at_dy = at_x + most * taps * d.KW;
-  float* gradients = call.local + round_up((2 * most + 2) * taps * d.KW, kLine);
+  int32_t* at_x = reinterpret_cast<int32_t*>(counts + taps * g.KW);
+  int32_t* at_dy = at_x + most * taps * g.KW;
+  float* gradients = call.local + round_up((2 * most + 2) * taps * g.KW, kLine);
   float* packed = gradients + (panels.end - panels.begin) * panel_stride(most);
   const bool direct = writes_dw(d, g);
   float* partial = call.shared + chunk * g.panels * g.panel_floats;
@@ -240,13 +266,13 @@ static void grad_piece(const Call& call, const ConvDims& d, const GradCut& g, in
     Later later;
     if (index == blocks.end) return later;
     const Block b = block(index);
-    const float* x = b.x + (b.n0 * d.IH + b.rows.begin) * d.IW * d.IC + channels.begin;
+    const float* x = b.x + (b.n0 * d.IH + b.rows.begin) * d.IW * d.IC;
     const int64_t images = b.n1 - b.n0, pixels = (b.rows.end - b.rows.begin) * d.IW;
-    if (images == 1 || pixels == d.IH * d.IW) later.add({x, images * pixels, channels.end - channels.begin, d.IC, 0, 0});
-    else later.add({x, images, pixels * d.IC, image_x(d), 0, 0});
+    if (merged || (images > 1 && pixels < d.IH * d.IW)) later.add({x, images, pixels * d.IC, image_x(d), 0, 0});
+    else later.add({x + channels.begin, images * pixels, channels.end - channels.begin, d.IC, 0, 0});
     later.add({b.dy + (b.n0 * d.OH + b.h0) * d.OW * d.OC + panels.begin * NR, (b.n1 - b.n0) * (b.h1 - b.h0) * d.OW,
                min(d.OC, panels.end * NR) - panels.begin * NR, d.OC, 0, 0});
-    const int64_t tiles = (panels.end - panels.begin) * taps * d.KW * ceil_div(channels.end - channels.begin, GR);
+    const int64_t tiles = (panels.end - panels.begin) * taps * g.KW * ceil_div(channels.end - channels.begin, GR);
     later.divide(tiles * ceil_div(most, kPixelsBetween));
     return later;
   };
@@ -255,18 +281,21 @@ static void grad_piece(const Call& call, const ConvDims& d, const GradCut& g, in
     const auto [x, gradient, n0, n1, h0, h1, rows] = block(index);
     const int64_t height = rows.end - rows.begin, pixels = (n1 - n0) * height * d.IW;
     Later next = fetched(index + 1);
-    const bool plain = taps * d.KW == 1 && (n1 - n0 == 1 || (height == d.IH && h1 - h0 == d.OH));
-    const bool x_lies = plain && !source.rate && stays(d.IC, panels.end - panels.begin, kMostPanels);
-    const bool dy_lies = plain && d.OC % L == 0 && stays(d.OC, ceil_div(channels.end - channels.begin, GR), kMostTiles);
-    if (!x_lies) pack_source(x, source, d, n0, n1, rows, channels, line_stride(pixels), packed);
+    const bool dense = n1 - n0 == 1 || h1 - h0 == d.OH, all = dense && (n1 - n0 == 1 || height == d.IH);
+    const bool x_lies = taps * d.KW == 1 && all && !source.rate && stays(d.IC, panels.end - panels.begin, kMostPanels);
+    const int64_t tiles = taps * g.KW * ceil_div(channels.end - channels.begin, GR);
+    const bool dy_lies = dense && d.OC % L == 0 && stays(d.OC, tiles, kMostTiles);
+    if (merged) pad_source(x, source, d, n0, n1, rows, packed);
+    else if (!x_lies) pack_source(x, source, d, n0, n1, rows, channels, line_stride(pixels), packed);
     if (!dy_lies) pack_gradient(gradient, d, n0, n1, h0, h1, panels, panel_stride(most), gradients);
-    const int64_t x_pitch = x_lies ? d.IC : kLine, x_step = x_lies ? kLine : line_stride(pixels);
-    const float* x_begin = x_lies ? x + (n0 * d.IH + rows.begin) * d.IW * d.IC + channels.begin : packed;
+    const int64_t x_pitch = x_lies || merged ? d.IC : kLine, x_step = x_lies || merged ? kLine : line_stride(pixels);
+    const int64_t x_row = merged ? padded_row(d) : d.IW * x_pitch;
+    const float* x_begin = x_lies ? x + (n0 * d.IH + rows.begin) * d.IW * d.IC + channels.begin : packed + merged * channels.begin;
     const float* dy_begin = gradient + (n0 * d.OH + h0) * d.OW * d.OC;
 
-    // for each tap the pixels it meets: those whose window it leaves the image in are not there
-    for (int64_t t = 0; t < taps * d.KW; ++t) {
-      const int64_t first_row = k0 + t / d.KW - d.PH, first_column = t % d.KW - d.PW;
+    // for each tap the pixels it meets: those whose window it leaves the image in are not there, but for zeros of merged taps
+    for (int64_t t = 0; t < taps * g.KW; ++t) {
+      const int64_t first_row = k0 + t / g.KW - d.PH, first_column = t % g.KW - (merged ? 0 : d.PW);
       int64_t count = 0;
       for (int64_t n = n0; n < n1; ++n)
         for (int64_t h = h0; h < h1; ++h) {
@@ -274,8 +303,8 @@ static void grad_piece(const Call& call, const ConvDims& d, const GradCut& g, in
           if (row < 0 || row >= d.IH) continue;
           for (int64_t w = 0; w < d.OW; ++w) {
             const int64_t column = w * d.SW + first_column;
-            if (column < 0 || column >= d.IW) continue;
-            at_x[t * most + count] = static_cast<int32_t>((((n - n0) * height + row - rows.begin) * d.IW + column) * x_pitch);
+            if (!merged && (column < 0 || column >= d.IW)) continue;
+            at_x[t * most + count] = static_cast<int32_t>(((n - n0) * height + row - rows.begin) * x_row + column * x_pitch);
             at_dy[t * most + count++] = static_cast<int32_t>(((n - n0) * (h1 - h0) + h - h0) * d.OW + w);
           }
         }
@@ -286,9 +315,9 @@ static void grad_piece(const Call& call, const ConvDims& d, const GradCut& g, in
       const int64_t width = panel_width(d.OC, j * NR, NR);
       const float* panel = dy_lies ? dy_begin + j * NR : gradients + (j - panels.begin) * panel_stride(most);
       const int64_t pitch = dy_lies ? d.OC : width;
-      for (int64_t t = 0; t < taps * d.KW; ++t) {
-        const int64_t tap = k0 * d.KW + t;
-        Sums sums{direct ? dw + (tap * d.IC + channels.begin) * d.OC + j * NR
+      for (int64_t t = 0; t < taps * g.KW; ++t) {
+        const int64_t tap = k0 * g.KW + t;
+        Sums sums{direct ? dw + (tap * g.IC + channels.begin) * d.OC + j * NR
                          : partial + j * g.panel_floats + tap * tap_floats + channels.begin * width,
                   direct ? d.OC : width, index > blocks.begin};
         if (counts[t] == 0) {
@@ -298,7 +327,7 @@ static void grad_piece(const Call& call, const ConvDims& d, const GradCut& g, in
         const float* line = x_begin;
         for (int64_t c = channels.begin; c < channels.end; line += x_step)
           for (const int64_t first = c, end = min(channels.end, c + kLine); c < end;) {
-            const int64_t m = min(GR, end - c);
+            const int64_t m = ceil_div(end - c, ceil_div(end - c, GR));
             const GradTile f = width == NR ? grad_tile_of<2>(m) : grad_tile_of<1>(m);
             f(counts[t], at_x + t * most, at_dy + t * most, line + c - first, panel, pitch, next, sums);
             sums.out += m * sums.stride;
@@ -315,10 +344,10 @@ INLINE void direct_weight_grad_piece(const Call& call, int phase, int piece, con
   if (phase == 0) return grad_piece(call, d, g, piece, source, dy, dw);
   const int64_t row = piece / g.panels, c0 = piece % g.panels * NR;
   const int64_t width = panel_width(d.OC, c0, NR), channels = min(width, d.OC - c0);
-  for (int64_t tap = row * d.KW; tap < (row + 1) * d.KW; ++tap) {
-    const float* sums = call.shared + piece % g.panels * g.panel_floats + tap * d.IC * NR;
-    float* out = dw + tap * d.IC * d.OC + c0;
-    for (int64_t m = 0; m < d.IC; ++m, out += d.OC, sums += width) {
+  for (int64_t tap = row * g.KW; tap < (row + 1) * g.KW; ++tap) {
+    const float* sums = call.shared + piece % g.panels * g.panel_floats + tap * g.IC * NR;
+    float* out = dw + tap * g.IC * d.OC + c0;
+    for (int64_t m = 0; m < g.IC; ++m, out += d.OC, sums += width) {
       const auto sum = [&](int64_t c, auto t) {
         auto total = get(sums + c, t);
         for (int64_t chunk = 1; chunk < g.chunks; ++chunk) total += get(sums + chunk * g.panels * g.panel_floats + c, t);
