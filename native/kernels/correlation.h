@@ -217,6 +217,8 @@ INLINE void pack_rows(const float* from, int64_t line, int64_t channels, int64_t
   }
 }
 
+constexpr int64_t kPackAhead = 4 * kLine;  // floats of a row fetched before they are packed
+
 // from [channels][depth], `line` floats from row to row → to [depth][width]; along the rows, for more of them would be
 // fetched at a time than places of the first-level cache hold that are a page apart
 static void pack_columns(const float* from, int64_t line, int64_t channels, int64_t depth, int64_t width, float* to) {
@@ -224,6 +226,12 @@ static void pack_columns(const float* from, int64_t line, int64_t channels, int6
     for (int64_t o = 0; o < depth; o += L) {
       float* block = to + o * width + v;
       if (L <= channels && o + L <= depth) {
+        const int64_t soon = o + kPackAhead;
+        if (soon < depth || v + L < width) {
+          const float* next = soon < depth ? from + soon : from + L * line + soon - depth;
+#pragma GCC unroll 16
+          for (int i = 0; i < L; ++i) __builtin_prefetch(next + i * line);
+        }
         V rows[L];
 #pragma GCC unroll 16
         for (int i = 0; i < L; ++i) rows[i] = load(from + i * line + o);
