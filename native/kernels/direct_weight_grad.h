@@ -281,10 +281,11 @@ static void grad_piece(const Call& call, const ConvDims& d, const GradCut& g, in
     const auto [x, gradient, n0, n1, h0, h1, rows] = block(index);
     const int64_t height = rows.end - rows.begin, pixels = (n1 - n0) * height * d.IW;
     Later next = fetched(index + 1);
-    const bool dense = n1 - n0 == 1 || h1 - h0 == d.OH, all = dense && (n1 - n0 == 1 || height == d.IH);
-    const bool x_lies = taps * d.KW == 1 && all && !source.rate && stays(d.IC, panels.end - panels.begin, kMostPanels);
+    // whether its rows lie one behind the other
+    const bool single = n1 - n0 == 1, x_dense = single || height == d.IH, dy_dense = single || h1 - h0 == d.OH;
+    const bool x_lies = taps * d.KW == 1 && x_dense && !source.rate && stays(d.IC, panels.end - panels.begin, kMostPanels);
     const int64_t tiles = taps * g.KW * ceil_div(channels.end - channels.begin, GR);
-    const bool dy_lies = dense && d.OC % L == 0 && stays(d.OC, tiles, kMostTiles);
+    const bool dy_lies = dy_dense && d.OC % L == 0 && stays(d.OC, tiles, kMostTiles);
     if (merged) pad_source(x, source, d, n0, n1, rows, packed);
     else if (!x_lies) pack_source(x, source, d, n0, n1, rows, channels, line_stride(pixels), packed);
     if (!dy_lies) pack_gradient(gradient, d, n0, n1, h0, h1, panels, panel_stride(most), gradients);
