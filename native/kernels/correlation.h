@@ -227,7 +227,7 @@ static void pack_columns(const float* from, int64_t line, int64_t channels, int6
       float* block = to + o * width + v;
       if (L <= channels && o + L <= depth) {
         const int64_t soon = o + kPackAhead;
-        if (soon < depth || v + L < width) {
+        if (o % kLine == 0 && (soon < depth || v + L < width)) {
           const float* next = soon < depth ? from + soon : from + L * line + soon - depth;
 #pragma GCC unroll 16
           for (int i = 0; i < L; ++i) __builtin_prefetch(next + i * line);

@@ -154,10 +154,9 @@ INLINE int64_t block_rows(const ConvDims& d, const GradCut& g) {
 }
 INLINE int64_t padded_row(const ConvDims& d) { return (d.IW + 2 * d.PW) * d.IC; }
 
-// Floats from one line of channels of copied pixels, or one panel, to the next: an odd number of cache lines, so that those
-// of one pixel, which are written one after the other, do not fight for one place of the caches.
-INLINE int64_t line_stride(int64_t pixels) { return (pixels | 1) * kLine; }
-INLINE int64_t panel_stride(int64_t pixels) { return pixels * NR + kLine; }
+// Floats from one line of channels of copied pixels, or one panel, to the next.
+INLINE int64_t line_stride(int64_t pixels) { return odd_lines(pixels * kLine); }
+INLINE int64_t panel_stride(int64_t pixels) { return odd_lines(pixels * NR); }
 
 // Sums of few blocks go to dw itself. More of them would come back to rows a power of two apart, which fight for the
 // same places of the caches: they have panels of their own.
@@ -227,6 +226,12 @@ INLINE void pad_source(const float* x, const Source& source, const ConvDims& d, 
     }
 }
 
+// Where tiles meet the channels of x of a block, and floats from a row, a pixel and a line of channels to the next.
+struct Met {
+  const float* begin;
+  int64_t row, pixel, line;
+};
+
 static void grad_piece(const Call& call, const ConvDims& d, const GradCut& g, int piece, const Source& source, const float* dy,
                        float* dw) {
   const int64_t chunk = piece / (g.groups * g.parts * g.kernel_rows), group = piece / (g.parts * g.kernel_rows) % g.groups;
@@ -236,6 +241,7 @@ static void grad_piece(const Call& call, const ConvDims& d, const GradCut& g, in
   const Range panels = share(g.panels, static_cast<int>(g.groups), static_cast<int>(group));
   const Range blocks = share(g.blocks, static_cast<int>(g.chunks), static_cast<int>(chunk));
   const int64_t most = grad_pixels(d, g), tap_floats = g.IC * NR;
+  const int64_t tiles = taps * g.KW * ceil_div(channels.end - channels.begin, GR);  // of a panel
   const bool merged = g.merged(d);
 
   int64_t* counts = reinterpret_cast<int64_t*>(call.local);
@@ -249,7 +255,8 @@ static void grad_piece(const Call& call, const ConvDims& d, const GradCut& g, in
   struct Block {
     const float *x, *dy;
     int64_t n0, n1, h0, h1;
-    Range rows;  // of x
+    Range rows;               // of x
+    bool x_dense, dy_dense;   // whether its rows lie one behind the other
   };
   const int64_t each = g.blocks / d.tensors;
   const auto block = [&](int64_t of_all) {
@@ -259,8 +266,9 @@ static void grad_piece(const Call& call, const ConvDims& d, const GradCut& g, in
     const int64_t n1 = g.per_image > 1 ? n0 + 1 : min(d.N, n0 + g.images);
     const int64_t h0 = g.per_image > 1 ? index % g.per_image * g.rows : 0;
     const int64_t h1 = min(d.OH, h0 + g.rows);
-    return Block{other ? call.operands[2] : call.operands[0], other ? call.operands[3] : dy, n0, n1, h0, h1,
-                 source_rows(d, h0, h1, k0, taps)};
+    const Range rows = source_rows(d, h0, h1, k0, taps);
+    const bool single = n1 - n0 == 1, x_dense = single || rows.end - rows.begin == d.IH, dy_dense = single || h1 - h0 == d.OH;
+    return Block{other ? call.operands[2] : call.operands[0], other ? call.operands[3] : dy, n0, n1, h0, h1, rows, x_dense, dy_dense};
   };
   const auto fetched = [&](int64_t index) {
     Later later;
@@ -268,30 +276,31 @@ static void grad_piece(const Call& call, const ConvDims& d, const GradCut& g, in
     const Block b = block(index);
     const float* x = b.x + (b.n0 * d.IH + b.rows.begin) * d.IW * d.IC;
     const int64_t images = b.n1 - b.n0, pixels = (b.rows.end - b.rows.begin) * d.IW;
-    if (merged || (images > 1 && pixels < d.IH * d.IW)) later.add({x, images, pixels * d.IC, image_x(d), 0, 0});
+    if (merged || !b.x_dense) later.add({x, images, pixels * d.IC, image_x(d), 0, 0});
     else later.add({x + channels.begin, images * pixels, channels.end - channels.begin, d.IC, 0, 0});
     later.add({b.dy + (b.n0 * d.OH + b.h0) * d.OW * d.OC + panels.begin * NR, (b.n1 - b.n0) * (b.h1 - b.h0) * d.OW,
                min(d.OC, panels.end * NR) - panels.begin * NR, d.OC, 0, 0});
-    const int64_t tiles = (panels.end - panels.begin) * taps * g.KW * ceil_div(channels.end - channels.begin, GR);
-    later.divide(tiles * ceil_div(most, kPixelsBetween));
+    later.divide((panels.end - panels.begin) * tiles * ceil_div(most, kPixelsBetween));
     return later;
   };
 
   for (int64_t index = blocks.begin; index < blocks.end; ++index) {
-    const auto [x, gradient, n0, n1, h0, h1, rows] = block(index);
+    const auto [x, gradient, n0, n1, h0, h1, rows, x_dense, dy_dense] = block(index);
     const int64_t height = rows.end - rows.begin, pixels = (n1 - n0) * height * d.IW;
     Later next = fetched(index + 1);
-    // whether its rows lie one behind the other
-    const bool single = n1 - n0 == 1, x_dense = single || height == d.IH, dy_dense = single || h1 - h0 == d.OH;
     const bool x_lies = taps * d.KW == 1 && x_dense && !source.rate && stays(d.IC, panels.end - panels.begin, kMostPanels);
-    const int64_t tiles = taps * g.KW * ceil_div(channels.end - channels.begin, GR);
     const bool dy_lies = dy_dense && d.OC % L == 0 && stays(d.OC, tiles, kMostTiles);
-    if (merged) pad_source(x, source, d, n0, n1, rows, packed);
-    else if (!x_lies) pack_source(x, source, d, n0, n1, rows, channels, line_stride(pixels), packed);
+    Met met;
+    if (merged) {
+      pad_source(x, source, d, n0, n1, rows, packed);
+      met = {packed + channels.begin, padded_row(d), d.IC, kLine};
+    } else if (x_lies) {
+      met = {x + (n0 * d.IH + rows.begin) * d.IW * d.IC + channels.begin, d.IW * d.IC, d.IC, kLine};
+    } else {
+      pack_source(x, source, d, n0, n1, rows, channels, line_stride(pixels), packed);
+      met = {packed, d.IW * kLine, kLine, line_stride(pixels)};
+    }
     if (!dy_lies) pack_gradient(gradient, d, n0, n1, h0, h1, panels, panel_stride(most), gradients);
-    const int64_t x_pitch = x_lies || merged ? d.IC : kLine, x_step = x_lies || merged ? kLine : line_stride(pixels);
-    const int64_t x_row = merged ? padded_row(d) : d.IW * x_pitch;
-    const float* x_begin = x_lies ? x + (n0 * d.IH + rows.begin) * d.IW * d.IC + channels.begin : packed + merged * channels.begin;
     const float* dy_begin = gradient + (n0 * d.OH + h0) * d.OW * d.OC;
 
     // for each tap the pixels it meets: those whose window it leaves the image in are not there, but for zeros of merged taps
@@ -305,7 +314,7 @@ static void grad_piece(const Call& call, const ConvDims& d, const GradCut& g, in
           for (int64_t w = 0; w < d.OW; ++w) {
             const int64_t column = w * d.SW + first_column;
             if (!merged && (column < 0 || column >= d.IW)) continue;
-            at_x[t * most + count] = static_cast<int32_t>(((n - n0) * height + row - rows.begin) * x_row + column * x_pitch);
+            at_x[t * most + count] = static_cast<int32_t>(((n - n0) * height + row - rows.begin) * met.row + column * met.pixel);
             at_dy[t * most + count++] = static_cast<int32_t>(((n - n0) * (h1 - h0) + h - h0) * d.OW + w);
           }
         }
@@ -325,8 +334,8 @@ static void grad_piece(const Call& call, const ConvDims& d, const GradCut& g, in
           for (int64_t c = channels.begin; c < channels.end && !sums.add; ++c, sums.out += sums.stride) clear(sums.out, width);
           continue;
         }
-        const float* line = x_begin;
-        for (int64_t c = channels.begin; c < channels.end; line += x_step)
+        const float* line = met.begin;
+        for (int64_t c = channels.begin; c < channels.end; line += met.line)
           for (const int64_t first = c, end = min(channels.end, c + kLine); c < end;) {
             const int64_t m = ceil_div(end - c, ceil_div(end - c, GR));
             const GradTile f = width == NR ? grad_tile_of<2>(m) : grad_tile_of<1>(m);

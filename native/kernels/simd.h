@@ -142,6 +142,10 @@ INLINE Range share(int64_t n, int pieces, int piece) { return {n * piece / piece
 
 constexpr int64_t kLine = 16;  // floats of a cache line
 
+// So many floats or a little more, an odd number of lines: what lies that far apart, and is met together, does not fight for
+// one place of the caches.
+INLINE int64_t odd_lines(int64_t floats) { return (ceil_div(floats, kLine) | 1) * kLine; }
+
 // Memory that is fetched a few lines at a time between products: `rows` of `length` floats, `pitch` apart.
 struct Lines {
   const float* base;

@@ -142,10 +142,6 @@ static void multiply(int64_t rows, int64_t K, const float* a, int64_t stride, co
 
 // ---- tiles
 
-// Floats between matrices of neighbouring points: an odd number of cache lines, so that the 36 values of one tile
-// do not fight for the same places of the cache.
-INLINE int64_t point_stride(int64_t floats) { return (ceil_div(floats, kLine) | 1) * kLine; }
-
 INLINE V load_some(const float* p, int64_t n) {
   if (n >= L) return load(p);
   float some[L] = {};
@@ -311,10 +307,10 @@ INLINE WinogradCut winograd_cut(const Tiling& g, int64_t C, int64_t Co) {
     cut.depth = min(C, kDepth);
   }
   cut.block = ceil_div(tiles, cut.blocks);
-  cut.v_point = point_stride((cut.share_weights ? cut.block : tiles) * cut.v_row);
-  cut.u_point = point_stride(cut.depth * NR);
+  cut.v_point = odd_lines((cut.share_weights ? cut.block : tiles) * cut.v_row);
+  cut.u_point = odd_lines(cut.depth * NR);
   cut.u_panel = kPoints * cut.u_point;
-  cut.m_point = point_stride(cut.block * NR);
+  cut.m_point = odd_lines(cut.block * NR);
   return cut;
 }
 

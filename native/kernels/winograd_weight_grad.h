@@ -59,10 +59,10 @@ INLINE WinogradGradCut winograd_grad_cut(const Tiling& g, int64_t IC, int64_t OC
     const int64_t chunk = ceil_div(tiles, cut.chunks);
     cut.block = ceil_div(chunk, ceil_div(chunk, fit));
   }
-  cut.v_point = point_stride(cut.block * cut.v_row);
-  cut.e_point = point_stride(cut.block * NR);
+  cut.v_point = odd_lines(cut.block * cut.v_row);
+  cut.e_point = odd_lines(cut.block * NR);
   cut.e_panel = kPoints * cut.e_point;
-  cut.s_point = point_stride(min(IC, kSumRows) * NR);
+  cut.s_point = odd_lines(min(IC, kSumRows) * NR);
   return cut;
 }
 
