@@ -34,16 +34,16 @@ static void correlate(const Call& call, const Correlation& g, const Blocks& b, i
     const float* weight;
     int64_t pixel, count, c, width;
   } job{};
-  const float* addresses[kMostAhead];
+  Ahead ahead;
   Soon soon(call, ceil_div(pixels.end[-1].end, kPixels) * (group.end - group.begin));
   // A tile is computed when the one after it is known.
-  const auto compute = [&](int64_t ahead) {
+  const auto compute = [&] {
     if (job.count == 0) return;
     const int64_t *to = pixels.to + job.pixel, vectors = job.width / L, channels = min(job.width, g.Co - job.c);
     const bool at_once = stores_at_once(g.epilogue, job.width, channels);
     tile_of<false>(job.count, vectors)(
         job.run->taps_h, job.run->taps_w * g.C, g.SourceW * g.C, g.source, pixels.from + job.pixel, job.weight,
-        g.TW * g.C * job.width, {addresses, ahead}, 0,
+        g.TW * g.C * job.width, ahead, 0,
         at_once ? Results{g.epilogue.target + job.c, to, nullptr} : dense(results, vectors, nullptr));
     if (!at_once) g.epilogue.finish(g.epilogue, results, job.width, to, job.count, job.c, channels);
     if (g.images.P == 0 || (in_order && job.c + kPanel < end)) return;
@@ -56,14 +56,13 @@ static void correlate(const Call& call, const Correlation& g, const Blocks& b, i
     }
   };
   const auto meet = [&](const Run& run, int64_t pixel, int64_t count, int64_t c) {
-    int64_t ahead = addresses_of(g.epilogue, pixels.to + pixel, count, c, addresses);
-    ahead = addresses_of(g.images, first_image, pixel, pixels.to + pixel, count, c, ahead, addresses);
-    if (c == first && depth == g.C) {  // later panels, and other taps, find the source in the second-level cache
-      for (int64_t i = pixel; i < pixel + count; ++i)
-        for (int64_t k = 0; k < g.C && ahead < kMostAhead; k += kAhead) addresses[ahead++] = g.source + pixels.from[i] + k;
-    }
-    ahead = soon.addresses(addresses, ahead);
-    compute(ahead);
+    ahead.count = 0;
+    add_places(g.epilogue, pixels.to + pixel, count, c, ahead);
+    add_places(g.images, first_image, pixel, pixels.to + pixel, count, c, ahead);
+    if (c == first && depth == g.C)  // later panels, and other taps, find the source in the second-level cache
+      for (int64_t k = 0; k < g.C; k += kAhead) ahead.add_pixels(g.source + k, pixels.from + pixel, count);
+    soon.add_to(ahead);
+    compute();
     const int64_t width = panel_width(g.Co, c, kPanel);
     const float* weight = panels + depth * c + (run.first_h * g.TW + run.first_w) * g.C * width;
     job = {&run, weight, pixel, count, c, width};
@@ -80,7 +79,8 @@ static void correlate(const Call& call, const Correlation& g, const Blocks& b, i
     for (int64_t c = first; c < end; c += kPanel)
       for_all_tiles([&](const Run& run, int64_t pixel, int64_t count) { meet(run, pixel, count, c); });
   }
-  compute(0);
+  ahead.count = 0;
+  compute();
 }
 
 // What a correlation reads: operands source and kernel; of a pair, then the second source, the target and the second one.

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "elementwise.h"
+#include "tile.h"
 
 namespace atento {
 namespace ATENTO_ISA {
@@ -153,13 +154,10 @@ INLINE bool stores_at_once(const Epilogue& e, int64_t width, int64_t channels) {
   return e.stores && !e.streams && width == channels;
 }
 
-// Where finishing these pixels from channel `c0` on will read and write.
-INLINE int64_t addresses_of(const Epilogue& e, const int64_t* to, int64_t m, int64_t c0, const float** addresses) {
-  int64_t count = 0;
+// Adds where finishing these pixels from channel `c0` on will read and write.
+INLINE void add_places(const Epilogue& e, const int64_t* to, int64_t m, int64_t c0, Ahead& ahead) {
   for (const float* tensor : {e.streams ? nullptr : static_cast<const float*>(e.target), e.residual, e.mask, e.x})
-    if (tensor)
-      for (int64_t i = 0; i < m; ++i) addresses[count++] = tensor + to[i] + c0;
-  return count;
+    if (tensor) ahead.add_pixels(tensor + c0, to, m);
 }
 
 // Adds the totals of all blocks, [block][2][C], to those of the first, in the order of the blocks.

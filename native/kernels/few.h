@@ -10,7 +10,9 @@ namespace atento {
 namespace ATENTO_ISA {
 
 constexpr int64_t kLeastFew = 16, kMostFew = 256;         // pixels
-constexpr int64_t kPartRows = 8 * 1024 / kPanel;          // of weights that stay in the first-level cache
+constexpr int64_t kPackedRows = 8 * 1024 / kPanel;        // of weights that stay in the first-level cache
+constexpr int64_t kPartRows = 512;                        // of weights that are read where they lie, at most
+constexpr int64_t kPartSpan = 128 * 1024;                 // floats from the first to the last of them
 constexpr int64_t kLeastFetching = 64 * 1024 * 1024;      // products of a record that fetches what later ones need
 constexpr int64_t kFinished = 4 * kPixels;                // pixels of a block whose chunks are added
 constexpr int64_t kLeastBlock = 32;                       // pixels
@@ -41,10 +43,12 @@ INLINE bool packs_few(const Correlation& g) {
 INLINE FewCut cut_few(const Correlation& g) {
   const Segment h = segment(0, g.GH, g.step_h, g.origin_h, g.TH, g.SourceH);
   const Segment w = segment(0, g.GW, g.step_w, g.origin_w, g.TW, g.SourceW);
-  FewCut f{g.N * g.GH * g.GW, panels_of(g), 1, h.taps, w.taps, h.first, w.first, ceil_div(g.C, kPartRows), 1, 1};
+  const bool packs = packs_few(g);
+  const int64_t rows = packs ? kPackedRows : max(kPackedRows, min(kPartRows, kPartSpan / g.Co));
+  FewCut f{g.N * g.GH * g.GW, panels_of(g), 1, h.taps, w.taps, h.first, w.first, ceil_div(g.C, rows), 1, 1};
   f.groups = min(f.panels, kConvPieces);
   const int64_t wanted = max(1, kFewPieces / f.groups);
-  if (!packs_few(g)) f.blocks = max(1, min(f.pixels / kLeastBlock, wanted));
+  if (!packs) f.blocks = max(1, min(f.pixels / kLeastBlock, wanted));
   if (f.blocks == 1) f.chunks = min(f.parts(), wanted);
   return f;
 }
@@ -54,7 +58,7 @@ INLINE Blocks whole(const Correlation& g) { return {g.GH, g.N, 1, 1, 1}; }
 // Chunks are added in blocks of pixels, panel by panel.
 INLINE Way few_way(const Correlation& g) {
   const FewCut f = cut_few(g);
-  const int64_t local = pixels_workspace(g, whole(g)) + kPartRows * kPanel + f.pixels * kPanel;
+  const int64_t local = pixels_workspace(g, whole(g)) + kPackedRows * kPanel + f.pixels * kPanel;
   const int fetches = f.pixels * f.taps_h * f.taps_w * g.C * g.Co >= kLeastFetching ? 0 : -1;
   const int64_t pieces = f.groups * f.blocks * f.chunks;
   if (f.chunks == 1) return {0, local, f.blocks, pieces, 0, false, fetches};
@@ -62,46 +66,49 @@ INLINE Way few_way(const Correlation& g) {
   return {f.chunks * f.pixels * round_up(g.Co, L), local, blocks, pieces, f.panels * blocks, false, fetches};
 }
 
+// Part `index` of the panel that begins at channel c.
+INLINE Part few_part(const Correlation& g, const FewCut& f, int64_t index, int64_t c) {
+  const int64_t tap = index / f.cuts;
+  const Range k = share(g.C, static_cast<int>(f.cuts), static_cast<int>(index % f.cuts));
+  return {f.first_h + tap / f.taps_w, f.first_w + tap % f.taps_w, k, c, panel_width(g.Co, c, kPanel)};
+}
+
 // Of some pixels one part after the other of the panel that begins at channel c; the last one finishes the results where
 // they are not those of a chunk.
 INLINE void few_products(const Correlation& g, const FewCut& f, const Pixels& pixels, Range block, int64_t c, Range parts,
-                         bool first, bool finishes, float* packed, float* sums, Soon& soon) {
+                         bool first, bool finishes, float* packed, float* sums, const Place& after, Soon& soon) {
   const int64_t width = panel_width(g.Co, c, kPanel), channels = min(width, g.Co - c);
   const int64_t pitch = f.parts() > 1 ? width : 0;  // of pixels; finished tile by tile, they need one place
   const bool packs = packs_few(g);
-  const auto part = [&](int64_t index) {
-    const int64_t tap = index / f.cuts;
-    return Part{f.first_h + tap / f.taps_w, f.first_w + tap % f.taps_w,
-                share(g.C, static_cast<int>(f.cuts), static_cast<int>(index % f.cuts)), c, width};
-  };
+  const auto part = [&](int64_t index) { return few_part(g, f, index, c); };
   const int64_t tiles = ceil_div(block.end - block.begin, kPixels);
-  const float* addresses[kMostAhead];
+  Ahead ahead;
   for (int64_t index = parts.begin; index < parts.end; ++index) {
     const Part p = part(index);
     const bool last = index + 1 == parts.end;
     const float* source = g.source + ((p.t - f.first_h) * g.SourceW + p.u - f.first_w) * g.C + p.k.begin;
     const float* weights = packs ? packed : place_of(g, p).at;
     if (packs) pack_part(g, p, packed);
-    const Place next = last ? Place{} : place_of(g, part(index + 1));
-    const int64_t each = ceil_div(next.rows * ceil_div(next.length, kAhead), tiles);
-    int64_t row = 0, column = 0;  // of the next part, fetched next
+    const Place next = last ? after : place_of(g, part(index + 1));
+    const int64_t rows = ceil_div(next.rows, tiles);  // of the next part, fetched with a tile
+    int64_t row = 0;
     for_tiles(block, [&](int64_t pixel, int64_t count) {
-      int64_t ahead = last && finishes ? addresses_of(g.epilogue, pixels.to + pixel, count, c, addresses) : 0;
-      for (int64_t i = pixel + count; first && i < min(block.end, pixel + count + kPixels); ++i)
-        for (int64_t k = 0; k < p.k.end - p.k.begin && ahead < kMostAhead; k += kAhead)
-          addresses[ahead++] = source + pixels.from[i] + k;
-      for (int64_t i = 0; i < each && row < next.rows && ahead < kMostAhead; ++i) {
-        addresses[ahead++] = next.at + row * g.taps.line + column;
-        column += kAhead;
-        if (column >= next.length) column = 0, ++row;
-      }
-      ahead = soon.addresses(addresses, ahead);
+      ahead.count = 0;
+      if (last && finishes) add_places(g.epilogue, pixels.to + pixel, count, c, ahead);
+      const int64_t beside = pixel + count, more = first ? min(block.end - beside, kPixels) : 0;  // of the next tile
+      for (int64_t k = 0; k < p.k.end - p.k.begin && more > 0; k += kAhead)
+        ahead.add_pixels(source + k, pixels.from + beside, more);
+      const int64_t n = min(rows, next.rows - row);
+      for (int64_t column = 0; column < next.length; column += kAhead)
+        ahead.add_rows(next.at + row * g.taps.line + column, g.taps.line, n);
+      row += n;
+      soon.add_to(ahead);
       float* tile = sums + pixel * pitch;
       const float* before = index > parts.begin ? tile : nullptr;
       const int64_t* to = pixels.to + pixel;
       const bool done = last && finishes, at_once = done && stores_at_once(g.epilogue, width, channels);
       tile_of<true>(count, width / L)(
-          1, p.k.end - p.k.begin, 0, source, pixels.from + pixel, weights, 0, {addresses, ahead}, packs ? width : g.taps.line,
+          1, p.k.end - p.k.begin, 0, source, pixels.from + pixel, weights, 0, ahead, packs ? width : g.taps.line,
           at_once ? Results{g.epilogue.target + c, to, before} : dense(tile, width / L, before));
       if (done && !at_once) g.epilogue.finish(g.epilogue, tile, width, to, count, c, channels);
     });
@@ -124,12 +131,19 @@ static void few_piece(const Call& call, int phase, int64_t piece, Correlation g,
     const Range parts = share(f.parts(), static_cast<int>(f.chunks), static_cast<int>(chunk));
     float* packed = call.local + pixels_workspace(g, whole(g));
     const bool finishes = f.chunks == 1;
+    const auto start_of = [&](int64_t next) {
+      const int64_t first = share(f.panels, static_cast<int>(f.groups), static_cast<int>(next / of_group)).begin;
+      const int64_t at = share(f.parts(), static_cast<int>(f.chunks), static_cast<int>(next % of_group % f.chunks)).begin;
+      return place_of(g, few_part(g, f, at, first * kPanel));
+    };
+    const Place next_piece = piece + 1 < f.groups * of_group ? start_of(piece + 1) : Place{};
     g.epilogue = finishes ? of_block(e, index / f.chunks) : e;
     if (finishes) clear_totals(g.epilogue, group.begin * kPanel, min(g.Co, group.end * kPanel));
     Soon soon(call, (group.end - group.begin) * (parts.end - parts.begin) * ceil_div(block.end - block.begin, kPixels));
     for (int64_t panel = group.begin, c = panel * kPanel; panel < group.end; ++panel, c += kPanel) {
-      float* sums = finishes ? packed + kPartRows * kPanel : call.shared + chunk * chunk_floats + c * f.pixels;
-      few_products(g, f, pixels, block, c, parts, panel == group.begin, finishes, packed, sums, soon);
+      float* sums = finishes ? packed + kPackedRows * kPanel : call.shared + chunk * chunk_floats + c * f.pixels;
+      const Place after = panel + 1 < group.end ? place_of(g, few_part(g, f, parts.begin, c + kPanel)) : next_piece;
+      few_products(g, f, pixels, block, c, parts, panel == group.begin, finishes, packed, sums, after, soon);
     }
     return;
   }

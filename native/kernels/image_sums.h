@@ -176,15 +176,13 @@ INLINE void clear_pixels(const ImageSums& s, int64_t image, int64_t count) {
 
 // Adds what summing these pixels from channel `c` on will read beside them, and the places of sums of images that begin
 // among them, to so many addresses; returns how many there are then.
-INLINE int64_t addresses_of(const ImageSums& s, int64_t image, int64_t pixel, const int64_t* to, int64_t m, int64_t c,
-                            int64_t count, const float** addresses) {
-  if (s.P == 0) return count;
-  for (int64_t i = 0; s.x && i < m; ++i) addresses[count++] = s.x + to[i] + c;
+INLINE void add_places(const ImageSums& s, int64_t image, int64_t pixel, const int64_t* to, int64_t m, int64_t c, Ahead& ahead) {
+  if (s.P == 0) return;
+  if (s.x) ahead.add_pixels(s.x + c, to, m);
   for (int64_t i = ceil_div(pixel, s.P); i * s.P < pixel + m; ++i)
     for (const float* tensor : {static_cast<const float*>(s.mean), static_cast<const float*>(s.extreme),
                                 static_cast<const float*>(s.values), static_cast<const float*>(s.products), s.a})
-      if (tensor) addresses[count++] = tensor + (image + i) * s.C + c;
-  return count;
+      if (tensor) ahead.add_rows(tensor + (image + i) * s.C + c, 0, 1);
 }
 
 // Channels [c, end) of one image.

@@ -14,36 +14,53 @@ constexpr int kVectors = 2, kPixels = 6, kRegisters = 16;  // 12
 #endif
 constexpr int kPanel = kVectors * L;      // channels
 
+constexpr int64_t kAhead = kPanel;   // floats
+constexpr int64_t kProducts = 8;     // of a row of taps between two fetches
+constexpr int64_t kMostAhead = 192;  // places
+constexpr int64_t kPlaces = 8;       // written together: more than are added are overwritten by those that follow
+
 // Where the next tile reads and writes, kAhead floats each: fetched a few at a time between the products of
 // this one, since all at once would fill the queue of misses and keep the products waiting; into the second-level
-// cache, since the panel of weights takes half of the first.
+// cache, since the panel of weights takes half of the first. What finds no room is not fetched.
 struct Ahead {
-  const float* const* addresses;
-  int64_t count;
-};
+  const float* places[kMostAhead + kPlaces];
+  int64_t count = 0;
 
-constexpr int64_t kAhead = kPanel;  // floats
-constexpr int64_t kProducts = 8;    // of a row of taps between two fetches
-constexpr int64_t kMostAhead = 128;  // addresses
+  // A place in a tensor for each of `m` pixels.
+  void add_pixels(const float* tensor, const int64_t* pixels, int64_t m) {
+    static_assert(kPixels <= kPlaces);
+#pragma GCC unroll 8
+    for (int64_t i = 0; i < kPlaces; ++i) places[count + i] = tensor + pixels[i];
+    count = min(kMostAhead, count + m);
+  }
+  // `n` places, `step` floats from one to the next.
+  void add_rows(const float* first, int64_t step, int64_t n) {
+    for (n = min(n, kMostAhead - count); n > 0; n -= kPlaces, first += kPlaces * step) {
+#pragma GCC unroll 8
+      for (int64_t i = 0; i < kPlaces; ++i) places[count + i] = first + i * step;
+      count += min(n, kPlaces);
+    }
+  }
+};
 
 // What later records need, a part with each tile.
 struct Soon {
   const Stretch *next, *end;
-  int64_t at = 0, each = 0;  // floats; addresses of a tile
+  int64_t at = 0, each = 0;  // floats; places of a tile
 
   Soon(const Call& call, int64_t tiles) : next(call.soon), end(call.soon + call.stretches) {
     int64_t total = 0;
     for (const Stretch* s = next; s < end; ++s) total += ceil_div(s->floats, kAhead);
     each = ceil_div(total, tiles);
   }
-  // Adds a tile's part to so many addresses; returns how many there are then.
-  int64_t addresses(const float** to, int64_t count) {
-    for (const int64_t stop = min(kMostAhead, count + each); count < stop && next < end;) {
-      to[count++] = next->at + at;
-      at += kAhead;
+  void add_to(Ahead& ahead) {
+    for (int64_t left = min(each, kMostAhead - ahead.count); left > 0 && next < end;) {
+      const int64_t n = min(left, ceil_div(next->floats - at, kAhead));
+      ahead.add_rows(next->at + at, kAhead, n);
+      left -= n;
+      at += n * kAhead;
       if (at >= next->floats) at = 0, ++next;
     }
-    return count;
   }
 };
 
@@ -78,7 +95,7 @@ static void tile(int64_t TH, int64_t run, int64_t line, const float* source, con
     for (int i = 0; i < M; ++i) a[i] = source + from[i] + t * line;
     const float* b = panel + t * panel_line;
     for (int64_t begin = 0; begin < run; begin += kProducts) {
-      for (const int64_t stop = min(ahead.count, fetched + each); fetched < stop; ++fetched) fetch(ahead.addresses[fetched]);
+      for (const int64_t stop = min(ahead.count, fetched + each); fetched < stop; ++fetched) fetch(ahead.places[fetched]);
       const int64_t end = min(run, begin + kProducts);
       for (int64_t k = begin; k < end; ++k) {
         V w[NV];
