@@ -174,23 +174,27 @@ INLINE Way direct_weight_grad(const ConvDims& d) {
   return {g.chunks * g.panels * g.panel_floats, local, 0, pieces, d.KH * g.panels, false};
 }
 
+constexpr int64_t kPixelsAhead = 4;  // of those that are copied, fetched: a first block is cold, and pixels may lie a page apart
+
 // Copies dy panel by panel, [pixel][NR] each, `stride` apart, for the panels of a group, zeros behind the last channel.
 INLINE void pack_gradient(const float* dy, const ConvDims& d, int64_t n0, int64_t n1, int64_t h0, int64_t h1, Range panels,
                           int64_t stride, float* packed) {
+  const int64_t full = min(panels.end, d.OC / NR) - panels.begin;
+  const int64_t rest = min(d.OC, panels.end * NR) - (panels.begin + full) * NR, width = round_up(rest, L);
   for (int64_t n = n0, q = 0; n < n1; ++n) {
-    const float* from = dy + ((n * d.OH + h0) * d.OW) * d.OC;
-    for (int64_t end = q + (h1 - h0) * d.OW; q < end; ++q, from += d.OC)
-      for (int64_t j = panels.begin; j < panels.end; ++j) {
-        const int64_t width = panel_width(d.OC, j * NR, NR), channels = min(width, d.OC - j * NR);
-        float* to = packed + (j - panels.begin) * stride + q * width;
-        if (channels == NR) {
-          store(to, load(from + j * NR));
-          store(to + L, load(from + j * NR + L));
-          continue;
-        }
-        copy(to, from + j * NR, channels);
-        clear(to + channels, width - channels);
+    const float* from = dy + (n * d.OH + h0) * d.OW * d.OC + panels.begin * NR;
+    for (int64_t end = q + (h1 - h0) * d.OW; q < end; ++q, from += d.OC) {
+      float* to = packed + q * NR;
+      for (int64_t j = 0; j < full; ++j, to += stride) {
+        for (int64_t v = 0; v < NR; v += kLine) __builtin_prefetch(from + kPixelsAhead * d.OC + j * NR + v);
+        store(to, load(from + j * NR));
+        store(to + L, load(from + j * NR + L));
       }
+      if (rest == 0) continue;
+      float* last = packed + full * stride + q * width;
+      copy(last, from + full * NR, rest);
+      clear(last + rest, width - rest);
+    }
   }
 }
 
@@ -203,9 +207,11 @@ INLINE void pack_source(const float* x, const Source& source, const ConvDims& d,
       const float* from = x + n * image_x(d) + s * d.IC;
       float* to = packed + q * kLine;
       int64_t c = channels.begin;
-      for (; c + kLine <= channels.end; c += kLine, to += stride)
+      for (; c + kLine <= channels.end; c += kLine, to += stride) {
+        __builtin_prefetch(from + kPixelsAhead * d.IC + c);
 #pragma GCC unroll 4
         for (int64_t v = 0; v < kLine; v += L) store(to + v, source_value<V>(source, from, c + v));
+      }
       for (int64_t i = 0; c + i < channels.end; ++i) to[i] = source_value<float>(source, from, c + i);
     }
 }
