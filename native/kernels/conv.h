@@ -140,26 +140,27 @@ static void conv2d_run(const Call& call, int phase, int piece) {
   const Means means = means_of(d, false);
   const Way way = way_of(d, means, false);
   double* totals = reinterpret_cast<double*>(call.shared + shared_parts(way, d.OC, parts.statistics, 0, 0).totals);
-  const bool in_tiles = parts.pools() && meets_images(d, means, false);
+  const bool meets = meets_images(d, means, false), in_tiles = parts.pools() && meets;
   float* y = call.operands[parts.y()];
-  ImageSums images{};
-  if (parts.pools()) images.P = d.OH * d.OW, images.C = d.OC, images.tensor = y;
+  ImageSums images{d.OH * d.OW, d.OC, y};
   if (parts.mean) images.mean = call.operands[parts.at_mean()];
   if (parts.extreme) images.extreme = call.operands[parts.at_extreme()], images.gamma = call.operands[parts.y() - 1];
   if (phase == 2) {
     if (parts.statistics && piece == 0) statistics_of(totals, way.blocks, d.OC, d.N * d.OH * d.OW, call.operands[parts.y() + 1]);
-    if (parts.pools() && !in_tiles) sum_image(images, piece, 0, d.OC);
+    if (parts.pools() && !in_tiles) sum_images(images, {piece, piece + 1}, 0, d.OC);
     return;
   }
   Epilogue e{};
-  set_finish<false>(e, static_cast<int>(call.params[13]));
   set_target(e, y, d.N * image_y(d), d.OC);
   if (in_tiles || parts.pair) e.streams = false;
+  const bool by_image = parts.statistics && meets && !e.streams;
+  set_finish<false>(e, static_cast<int>(call.params[13]) & ~(by_image ? forward::statistics : 0));
   if (parts.bias) e.shift = call.operands[2];
   if (parts.affine) e.scale = call.operands[2], e.shift = e.scale + d.OC;
   if (parts.residual) e.residual = call.operands[2 + parts.shifts()];
   if (parts.statistics) e.totals = totals;
-  correlation_piece(call, phase, piece, d, means, false, e, in_tiles ? images : ImageSums{});
+  if (by_image) images.totals = totals;
+  correlation_piece(call, phase, piece, d, means, false, e, in_tiles || by_image ? images : ImageSums{});
   if (e.streams) fence_streams();
 }
 
@@ -274,7 +275,7 @@ static void conv2d_input_grad_run(const Call& call, int phase, int piece) {
       gradient_sums_of(totals, way.blocks, d.IC, statistics, call.params[14], call.operands[parts.dx() + 1]);
     if (parts.images && !in_tiles) {
       if (parts.gated) clear_pixels(images, piece, images.P);
-      sum_image(images, piece, 0, d.IC);
+      sum_images(images, {piece, piece + 1}, 0, d.IC);
     }
     if (in_tiles && parts.gated) {
       const int64_t groups = cut(correlation_of(d, true)).groups, pixels = d.N * images.P;

@@ -27,7 +27,8 @@ static void correlate(const Call& call, const Correlation& g, const Blocks& b, i
   clear_totals(g.epilogue, first, end);
   const bool in_order = depth * (end - first) <= kSmallWeights;  // whole pixels one after the other: so is memory
   const int64_t first_image = pixels.to[0] / g.image;
-  int64_t images = 0;  // that are complete
+  const int64_t images_together = images_at_once(g.images);
+  int64_t images = 0;  // that are summed
   if (g.images.a) clear_pixels(g.images, first_image, pixels.end[-1].end);
   struct Job {
     const Run* run;
@@ -48,12 +49,14 @@ static void correlate(const Call& call, const Correlation& g, const Blocks& b, i
     if (!at_once) g.epilogue.finish(g.epilogue, results, job.width, to, job.count, job.c, channels);
     if (g.images.P == 0 || (in_order && job.c + kPanel < end)) return;
     if (job.pixel == 0) images = 0;
-    for (; (images + 1) * g.images.P <= job.pixel + job.count; ++images) {
-      const int64_t image = first_image + images;
-      if (in_order) sum_image(g.images, image, first, end);
-      else sum_image(g.images, image, job.c, min(end, job.c + kPanel),
-                     {g.images.lanes + images * g.images.P * 2 * L, job.c == first, job.c + kPanel >= end});
-    }
+    const int64_t before = images, done = job.pixel + job.count;
+    while ((images + 1) * g.images.P <= done) ++images;
+    if (images - before < images_together && done < pixels.end[-1].end) images = before;
+    if (images == before) return;
+    const Range complete{first_image + before, first_image + images};
+    if (in_order) sum_images(g.images, complete, first, end);
+    else sum_images(g.images, complete, job.c, min(end, job.c + kPanel),
+                    {g.images.lanes + before * g.images.P * 2 * L, job.c == first, job.c + kPanel >= end});
   };
   const auto meet = [&](const Run& run, int64_t pixel, int64_t count, int64_t c) {
     ahead.count = 0;
@@ -114,6 +117,7 @@ INLINE void direct_forward_piece(const Call& call, int phase, int64_t piece, con
   const Blocks b = cut(g);
   g.epilogue = of_block(e, piece / b.groups);
   g.images = images;
+  if (images.totals) g.images.totals = g.epilogue.totals;
   correlate(call, g, b, piece, call.shared);
 }
 

@@ -1,8 +1,7 @@
 // What a convolution sums of each image while its results are still in the caches: pools of what it computes, and what
 // the gradients of attention gates need of an input gradient.
 #pragma once
-#include "elementwise.h"
-#include "tile.h"
+#include "epilogue.h"
 
 namespace atento {
 namespace ATENTO_ISA {
@@ -15,6 +14,7 @@ struct ImageSums {
   // where γ is 0 and all are
   float *mean, *extreme;
   const float* gamma;            // [C]
+  double* totals;                // [2][C] of the block: Σy and Σy²
   // of g, beside x: Σ_p g·s and Σ_p g·s·x̂ [N,C] with a gate s [N,P], or 1
   float *values, *products;
   const float *x, *centre, *rate;  // x̂ = (x − centre)·rate; rate is 1/√(variance + ε)
@@ -56,37 +56,69 @@ INLINE void for_panels(int64_t c, int64_t end, F f) {
   for (; c < end; ++c) f(c, 0.0f, std::integral_constant<int, 1>{});
 }
 
-// Pools of n vectors of channels from c on.
-template <class T, int n>
-INLINE void pool_channels(const ImageSums s, int64_t image, int64_t c) {
-  const float* y = s.tensor + image * s.P * s.C + c;
-  T sum[n] = {}, most[n], gamma[n] = {}, sign[n];
+constexpr int64_t kSummedRows = 64;  // pixels whose sums are floats
+
+// Pools of n vectors of channels from c on, of some images, and sums of values and of their squares. Those are taken from
+// one of the values, pixels by pixels, so that little cancels before it is a double.
+template <bool extreme, bool statistics, class T, int n>
+INLINE void pool_channels(const ImageSums& s, Range images, int64_t c) {
+  const float* y = s.tensor + images.begin * s.P * s.C + c;
+  T gamma[n] = {}, sign[n], from[n] = {}, sums[n] = {}, squares[n] = {};
   const T zero{}, one = zero + 1.0f;
-  if (s.extreme) get_all(s.gamma + c, gamma);
+  if (extreme) get_all(s.gamma + c, gamma);
 #pragma GCC unroll 4
-  for (int v = 0; v < n; ++v) {
-    sign[v] = gamma[v] < zero ? -one : one;
-    most[v] = zero - __builtin_inff();
-  }
-  for (int64_t p = 0; p < s.P; ++p, y += s.C) {
+  for (int v = 0; v < n; ++v) sign[v] = gamma[v] < zero ? -one : one;
+  int64_t summed = 0;  // pixels
+  for (int64_t image = images.begin; image < images.end; ++image) {
+    T total[n] = {}, most[n];
+#pragma GCC unroll 4
+    for (int v = 0; v < n; ++v) most[v] = zero - __builtin_inff();
+    for (int64_t left = s.P; left > 0;) {
+      if (statistics && summed == 0) get_all(y, from);
+      const int64_t count = min(left, kSummedRows - summed);
+      T part[n] = {};
+      for (const float* end = y + count * s.C; y < end; y += s.C) {
+#pragma GCC unroll 4
+        for (int v = 0; v < n; ++v) {
+          const T value = get(y + v * lanes_of<T>, zero), apart = statistics ? value - from[v] : value;
+          part[v] += apart;
+          if (statistics) squares[v] += apart * apart;
+          if (extreme) most[v] = larger(sign[v] * value, most[v]);
+        }
+      }
+#pragma GCC unroll 4
+      for (int v = 0; v < n; ++v) total[v] += statistics ? part[v] + from[v] * static_cast<float>(count) : part[v];
+      left -= count;
+      if (!statistics) continue;
+#pragma GCC unroll 4
+      for (int v = 0; v < n; ++v) sums[v] += part[v];
+      summed += count;
+      if (summed < kSummedRows && (left > 0 || image + 1 < images.end)) continue;
+#pragma GCC unroll 4
+      for (int v = 0; v < n; ++v) {
+        const auto origin = wide(from[v]), sum = wide(sums[v]), all = origin * static_cast<double>(summed) + sum;
+        double* to = s.totals + c + v * lanes_of<T>;
+        accumulate(to, all);
+        accumulate(to + s.C, wide(squares[v]) + origin * (sum + all));
+        sums[v] = squares[v] = zero;
+      }
+      summed = 0;
+    }
 #pragma GCC unroll 4
     for (int v = 0; v < n; ++v) {
-      const T value = get(y + v * lanes_of<T>, zero);
-      sum[v] += value;
-      most[v] = larger(sign[v] * value, most[v]);
+      const T mean = total[v] * (1 / static_cast<float>(s.P));
+      if (extreme) most[v] = (gamma[v] == zero) | (total[v] != total[v]) ? mean : sign[v] * most[v];  // where one is NaN the mean is too
+      total[v] = mean;
     }
+    if (s.mean) put_all(s.mean + image * s.C + c, total);
+    if (extreme) put_all(s.extreme + image * s.C + c, most);
   }
-#pragma GCC unroll 4
-  for (int v = 0; v < n; ++v) {
-    const T mean = sum[v] * (1 / static_cast<float>(s.P));
-    most[v] = (gamma[v] == zero) | (sum[v] != sum[v]) ? mean : sign[v] * most[v];  // where one is NaN the mean is too
-    sum[v] = mean;
-  }
-  if (s.mean) put_all(s.mean + image * s.C + c, sum);
-  if (s.extreme) put_all(s.extreme + image * s.C + c, most);
 }
 
-constexpr int64_t kSummedRows = 64;
+template <bool extreme, bool statistics>
+INLINE void pools_of_images(const ImageSums& s, Range images, int64_t begin, int64_t end) {
+  for_panels(begin, end, [&](int64_t c, auto zero, auto n) { pool_channels<extreme, statistics, decltype(zero), n>(s, images, c); });
+}
 
 // Some pixels of an image, and their sums so far, lane by lane: Σ_c g·u, then ties.
 template <class T>
@@ -185,11 +217,24 @@ INLINE void add_places(const ImageSums& s, int64_t image, int64_t pixel, const i
       if (tensor) ahead.add_rows(tensor + (image + i) * s.C + c, 0, 1);
 }
 
-// Channels [c, end) of one image.
-static void sum_image(const ImageSums& s, int64_t image, int64_t c, int64_t end, const Waiting& waiting = {}) {
-  if (s.a) return gradients_of_image<true>(s, image, c, end, waiting);
-  if (s.values) return gradients_of_image<false>(s, image, c, end, {});
-  for_panels(c, end, [&](int64_t at, auto zero, auto n) { pool_channels<decltype(zero), n>(s, image, at); });
+// How many images are best summed together: those of a few pixels share sums in doubles.
+INLINE int64_t images_at_once(const ImageSums& s) { return s.totals ? max(1, kSummedRows / s.P) : 1; }
+
+// Channels [c, end) of some images.
+static void sum_images(const ImageSums& s, Range images, int64_t c, int64_t end, const Waiting& waiting = {}) {
+  if (s.values) {
+    for (int64_t image = images.begin; image < images.end; ++image) {
+      Waiting own = waiting;
+      if (own.lanes) own.lanes += (image - images.begin) * s.P * 2 * L;
+      if (s.a) gradients_of_image<true>(s, image, c, end, own);
+      else gradients_of_image<false>(s, image, c, end, {});
+    }
+    return;
+  }
+  if (s.extreme && s.totals) return pools_of_images<true, true>(s, images, c, end);
+  if (s.extreme) return pools_of_images<true, false>(s, images, c, end);
+  if (s.totals) return pools_of_images<false, true>(s, images, c, end);
+  pools_of_images<false, false>(s, images, c, end);
 }
 
 }  // namespace ATENTO_ISA
