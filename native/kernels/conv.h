@@ -296,11 +296,14 @@ static void conv2d_input_grad_run(const Call& call, int phase, int piece) {
     if (parts.gated) norm_rates(images.centre + d.IC, call.operands[parts.at_gamma()], eps, d.IC, own + d.IC);
   }
   Epilogue e{};
-  set_finish<true>(e, static_cast<int>(call.params[13]));
+  const float* mask = parts.mask ? call.operands[parts.at_mask()] : nullptr;
+  // masked by image: tiles begin with the residual and are stored at once, but never over a mask that is read later
+  const bool by_image = in_tiles && mask && mask != dx && !parts.sums && d.IC % L == 0;
+  set_finish<true>(e, static_cast<int>(call.params[13]) & ~(by_image ? input_grad::residual | input_grad::mask : 0));
   set_target(e, dx, d.N * image_x(d), d.IC);
   if (in_tiles || parts.pair) e.streams = false;
   if (parts.residual) e.residual = call.operands[2];
-  if (parts.mask) e.mask = call.operands[parts.at_mask()];
+  (by_image ? images.mask : e.mask) = mask;
   if (parts.x()) e.x = call.operands[parts.at_x()], e.mean = statistics;
   if (parts.norm) e.rate = rates, e.beta = call.operands[parts.at_gamma() + 1];
   if (parts.sums) e.totals = totals;

@@ -42,10 +42,11 @@ static void correlate(const Call& call, const Correlation& g, const Blocks& b, i
     if (job.count == 0) return;
     const int64_t *to = pixels.to + job.pixel, vectors = job.width / L, channels = min(job.width, g.Co - job.c);
     const bool at_once = stores_at_once(g.epilogue, job.width, channels);
+    const float* residual = g.epilogue.residual ? g.epilogue.residual + job.c : nullptr;
     tile_of<false>(job.count, vectors)(
         job.run->taps_h, job.run->taps_w * g.C, g.SourceW * g.C, g.source, pixels.from + job.pixel, job.weight,
         g.TW * g.C * job.width, ahead, 0,
-        at_once ? Results{g.epilogue.target + job.c, to, nullptr} : dense(results, vectors, nullptr));
+        at_once ? Results{g.epilogue.target + job.c, to, residual, to} : dense(results, vectors, nullptr));
     if (!at_once) g.epilogue.finish(g.epilogue, results, job.width, to, job.count, job.c, channels);
     if (g.images.P == 0 || (in_order && job.c + kPanel < end)) return;
     if (job.pixel == 0) images = 0;

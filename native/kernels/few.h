@@ -12,7 +12,7 @@ namespace ATENTO_ISA {
 constexpr int64_t kLeastFew = 16, kMostFew = 256;         // pixels
 constexpr int64_t kPackedRows = 8 * 1024 / kPanel;        // of weights that stay in the first-level cache
 constexpr int64_t kPartRows = 512;                        // of weights that are read where they lie, at most
-constexpr int64_t kPartSpan = 128 * 1024;                 // floats from the first to the last of them
+constexpr int64_t kPartSpan = 128 * 1024;                 // floats from the first to the last of them: half a second-level cache
 constexpr int64_t kLeastFetching = 64 * 1024 * 1024;      // products of a record that fetches what later ones need
 constexpr int64_t kFinished = 4 * kPixels;                // pixels of a block whose chunks are added
 constexpr int64_t kLeastBlock = 32;                       // pixels
@@ -74,7 +74,7 @@ INLINE Part few_part(const Correlation& g, const FewCut& f, int64_t index, int64
 }
 
 // Of some pixels one part after the other of the panel that begins at channel c; the last one finishes the results where
-// they are not those of a chunk.
+// they are not those of a chunk. Meanwhile the weights of the next part are fetched, in the end those of `after`.
 INLINE void few_products(const Correlation& g, const FewCut& f, const Pixels& pixels, Range block, int64_t c, Range parts,
                          bool first, bool finishes, float* packed, float* sums, const Place& after, Soon& soon) {
   const int64_t width = panel_width(g.Co, c, kPanel), channels = min(width, g.Co - c);
@@ -109,7 +109,7 @@ INLINE void few_products(const Correlation& g, const FewCut& f, const Pixels& pi
       const bool done = last && finishes, at_once = done && stores_at_once(g.epilogue, width, channels);
       tile_of<true>(count, width / L)(
           1, p.k.end - p.k.begin, 0, source, pixels.from + pixel, weights, 0, ahead, packs ? width : g.taps.line,
-          at_once ? Results{g.epilogue.target + c, to, before} : dense(tile, width / L, before));
+          at_once ? Results{g.epilogue.target + c, to, before, kDense.at[width / L]} : dense(tile, width / L, before));
       if (done && !at_once) g.epilogue.finish(g.epilogue, tile, width, to, count, c, channels);
     });
   }
@@ -131,6 +131,7 @@ static void few_piece(const Call& call, int phase, int64_t piece, Correlation g,
     const Range parts = share(f.parts(), static_cast<int>(f.chunks), static_cast<int>(chunk));
     float* packed = call.local + pixels_workspace(g, whole(g));
     const bool finishes = f.chunks == 1;
+    // where the weights of a piece begin: the next one's are fetched at the end of this
     const auto start_of = [&](int64_t next) {
       const int64_t first = share(f.panels, static_cast<int>(f.groups), static_cast<int>(next / of_group)).begin;
       const int64_t at = share(f.parts(), static_cast<int>(f.chunks), static_cast<int>(next % of_group % f.chunks)).begin;

@@ -9,7 +9,8 @@ namespace ATENTO_ISA {
 // Tensors are [N,P,C]: images, pixels, channels last. Null: left out.
 struct ImageSums {
   int64_t P, C;
-  const float* tensor;           // what is summed: results y, or a gradient g
+  float* tensor;                 // what is summed: results y, or a gradient g
+  const float* mask;             // of g, applied before it is summed
   // pools [N,C] of y: its mean; and what batch normalisation makes the largest value, the smallest where γ < 0 and the mean
   // where γ is 0 and all are
   float *mean, *extreme;
@@ -58,51 +59,59 @@ INLINE void for_panels(int64_t c, int64_t end, F f) {
 
 constexpr int64_t kSummedRows = 64;  // pixels whose sums are floats
 
-// Pools of n vectors of channels from c on, of some images, and sums of values and of their squares. Those are taken from
-// one of the values, pixels by pixels, so that little cancels before it is a double.
+// Sums of n vectors of channels of some pixels, taken from the first of them, so that little cancels before it is a double.
+template <class T, int n>
+struct Moments {
+  T from[n] = {}, sum[n] = {}, squares[n] = {};
+  int64_t pixels = 0;
+
+  // Moves them to Σy and Σy² of these channels, `C` apart.
+  void flush(double* totals, int64_t C) {
+#pragma GCC unroll 4
+    for (int v = 0; v < n; ++v, totals += lanes_of<T>) {
+      const auto origin = wide(from[v]), apart = wide(sum[v]), all = origin * static_cast<double>(pixels) + apart;
+      accumulate(totals, all);
+      accumulate(totals + C, wide(squares[v]) + origin * (apart + all));
+      sum[v] = squares[v] = T{};
+    }
+    pixels = 0;
+  }
+};
+
+// Pools, and statistics, of n vectors of channels from c on, of some images.
 template <bool extreme, bool statistics, class T, int n>
 INLINE void pool_channels(const ImageSums& s, Range images, int64_t c) {
   const float* y = s.tensor + images.begin * s.P * s.C + c;
-  T gamma[n] = {}, sign[n], from[n] = {}, sums[n] = {}, squares[n] = {};
   const T zero{}, one = zero + 1.0f;
+  T gamma[n] = {}, sign[n];
+  Moments<T, n> moments;
   if (extreme) get_all(s.gamma + c, gamma);
 #pragma GCC unroll 4
   for (int v = 0; v < n; ++v) sign[v] = gamma[v] < zero ? -one : one;
-  int64_t summed = 0;  // pixels
   for (int64_t image = images.begin; image < images.end; ++image) {
     T total[n] = {}, most[n];
 #pragma GCC unroll 4
     for (int v = 0; v < n; ++v) most[v] = zero - __builtin_inff();
-    for (int64_t left = s.P; left > 0;) {
-      if (statistics && summed == 0) get_all(y, from);
-      const int64_t count = min(left, kSummedRows - summed);
-      T part[n] = {};
+    for (int64_t left = s.P, count; left > 0; left -= count) {
+      if (statistics && moments.pixels == 0) get_all(y, moments.from);
+      count = min(left, kSummedRows - moments.pixels);
+      T sum[n] = {};
       for (const float* end = y + count * s.C; y < end; y += s.C) {
 #pragma GCC unroll 4
         for (int v = 0; v < n; ++v) {
-          const T value = get(y + v * lanes_of<T>, zero), apart = statistics ? value - from[v] : value;
-          part[v] += apart;
-          if (statistics) squares[v] += apart * apart;
+          const T value = get(y + v * lanes_of<T>, zero), apart = statistics ? value - moments.from[v] : value;
+          sum[v] += apart;
+          if (statistics) moments.squares[v] += apart * apart;
           if (extreme) most[v] = larger(sign[v] * value, most[v]);
         }
       }
 #pragma GCC unroll 4
-      for (int v = 0; v < n; ++v) total[v] += statistics ? part[v] + from[v] * static_cast<float>(count) : part[v];
-      left -= count;
-      if (!statistics) continue;
-#pragma GCC unroll 4
-      for (int v = 0; v < n; ++v) sums[v] += part[v];
-      summed += count;
-      if (summed < kSummedRows && (left > 0 || image + 1 < images.end)) continue;
-#pragma GCC unroll 4
       for (int v = 0; v < n; ++v) {
-        const auto origin = wide(from[v]), sum = wide(sums[v]), all = origin * static_cast<double>(summed) + sum;
-        double* to = s.totals + c + v * lanes_of<T>;
-        accumulate(to, all);
-        accumulate(to + s.C, wide(squares[v]) + origin * (sum + all));
-        sums[v] = squares[v] = zero;
+        total[v] += statistics ? sum[v] + moments.from[v] * static_cast<float>(count) : sum[v];
+        moments.sum[v] += sum[v];
       }
-      summed = 0;
+      moments.pixels += statistics ? count : 0;
+      if (moments.pixels == kSummedRows) moments.flush(s.totals + c, s.C);
     }
 #pragma GCC unroll 4
     for (int v = 0; v < n; ++v) {
@@ -113,6 +122,7 @@ INLINE void pool_channels(const ImageSums& s, Range images, int64_t c) {
     if (s.mean) put_all(s.mean + image * s.C + c, total);
     if (extreme) put_all(s.extreme + image * s.C + c, most);
   }
+  if (moments.pixels > 0) moments.flush(s.totals + c, s.C);
 }
 
 template <bool extreme, bool statistics>
@@ -128,10 +138,12 @@ struct PixelSums {
 };
 
 // Sums of n vectors of channels from c on, of some pixels.
-template <bool gated, class T, int n>
+template <bool gated, bool masked, class T, int n>
 INLINE void gradient_channels(const ImageSums s, int64_t image, int64_t c, PixelSums<T>& rows) {
   const int64_t pixel = image * s.P + rows.first, to = image * s.C + c;
-  const float *g = s.tensor + pixel * s.C + c, *x = s.x + pixel * s.C + c;
+  const int64_t begin = pixel * s.C + c;
+  float* g = s.tensor + begin;
+  const float *x = s.x + begin, *mask = s.mask + (masked ? begin : 0);
   const T zero{};
   T centre[n], rate[n], scale[n], beta[n], a[n], values[n] = {}, products[n] = {};
   get_all(s.centre + c, centre);
@@ -140,7 +152,8 @@ INLINE void gradient_channels(const ImageSums s, int64_t image, int64_t c, Pixel
     get_all(s.beta + c, beta);
     get_all(s.a + to, a);
   }
-  for (int64_t p = 0; p < rows.count; ++p, g += s.C, x += s.C) {
+  for (int64_t p = 0; p < rows.count; ++p) {
+    const int64_t q = p * s.C;
     T gate = zero, largest = zero, sum = zero, ties = zero;
     if constexpr (gated) {
       gate = s.s[pixel + p] - zero, largest = s.largest[pixel + p] - zero;
@@ -148,8 +161,13 @@ INLINE void gradient_channels(const ImageSums s, int64_t image, int64_t c, Pixel
     }
 #pragma GCC unroll 4
     for (int v = 0; v < n; ++v) {
-      T value = get(g + v * lanes_of<T>, zero);
-      const T centred = get(x + v * lanes_of<T>, zero) - centre[v];
+      const int64_t at = q + v * lanes_of<T>;
+      T value = get(g + at, zero);
+      if constexpr (masked) {
+        value = get(mask + at, zero) <= zero ? zero : value;
+        put(g + at, value);
+      }
+      const T centred = get(x + at, zero) - centre[v];
       if constexpr (gated) {
         const T u = (centred * scale[v] + beta[v]) * a[v];
         sum += value * u;
@@ -175,7 +193,7 @@ INLINE void gradient_channels(const ImageSums s, int64_t image, int64_t c, Pixel
   put_all(s.products + to, products);
 }
 
-template <bool gated>
+template <bool gated, bool masked>
 INLINE void gradients_of_image(const ImageSums& s, int64_t image, int64_t begin, int64_t end, const Waiting& waiting) {
   for (int64_t first = 0; first < s.P; first += kSummedRows) {
     const int64_t count = min(kSummedRows, s.P - first);
@@ -189,8 +207,8 @@ INLINE void gradients_of_image(const ImageSums& s, int64_t image, int64_t begin,
     }
     for_panels(begin, end, [&](int64_t c, auto zero, auto n) {
       using T = decltype(zero);
-      if constexpr (std::is_same_v<T, V>) gradient_channels<gated, T, n>(s, image, c, rows);
-      else gradient_channels<gated, T, n>(s, image, c, rest);
+      if constexpr (std::is_same_v<T, V>) gradient_channels<gated, masked, T, n>(s, image, c, rows);
+      else gradient_channels<gated, masked, T, n>(s, image, c, rest);
     });
     if (waiting.lanes && !waiting.closes) continue;
     for (int64_t p = 0; gated && p < count; ++p) {
@@ -207,10 +225,11 @@ INLINE void clear_pixels(const ImageSums& s, int64_t image, int64_t count) {
 }
 
 // Adds what summing these pixels from channel `c` on will read beside them, and the places of sums of images that begin
-// among them, to so many addresses; returns how many there are then.
+// among them.
 INLINE void add_places(const ImageSums& s, int64_t image, int64_t pixel, const int64_t* to, int64_t m, int64_t c, Ahead& ahead) {
   if (s.P == 0) return;
-  if (s.x) ahead.add_pixels(s.x + c, to, m);
+  for (const float* tensor : {s.x, s.mask})
+    if (tensor) ahead.add_pixels(tensor + c, to, m);
   for (int64_t i = ceil_div(pixel, s.P); i * s.P < pixel + m; ++i)
     for (const float* tensor : {static_cast<const float*>(s.mean), static_cast<const float*>(s.extreme),
                                 static_cast<const float*>(s.values), static_cast<const float*>(s.products), s.a})
@@ -226,8 +245,10 @@ static void sum_images(const ImageSums& s, Range images, int64_t c, int64_t end,
     for (int64_t image = images.begin; image < images.end; ++image) {
       Waiting own = waiting;
       if (own.lanes) own.lanes += (image - images.begin) * s.P * 2 * L;
-      if (s.a) gradients_of_image<true>(s, image, c, end, own);
-      else gradients_of_image<false>(s, image, c, end, {});
+      if (s.a && s.mask) gradients_of_image<true, true>(s, image, c, end, own);
+      else if (s.a) gradients_of_image<true, false>(s, image, c, end, own);
+      else if (s.mask) gradients_of_image<false, true>(s, image, c, end, {});
+      else gradients_of_image<false, false>(s, image, c, end, {});
     }
     return;
   }

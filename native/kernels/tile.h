@@ -69,16 +69,16 @@ INLINE void fetch(const float* address) {
   for (int64_t v = 0; v < kAhead; v += 16) __builtin_prefetch(address + v, 0, 2);
 }
 
-// Where the results of a tile go, pixel by pixel, and what they are added to: [M][NV·L], null for nothing.
+// Where the results of a tile go, pixel by pixel, and what they are added to, null for nothing.
 struct Results {
   float* base;
   const int64_t* to;
   const float* before;
+  const int64_t* before_at;
 };
 
 // M pixels × NV vectors of output channels over TH rows of `run` products each: the taps of one kernel row lie side by
-// side in the source. Weights are a packed panel; or, where `few` pixels are met, `pitch` apart, and what comes of them is
-// added to what came of the parts before them.
+// side in the source. Weights are a packed panel; or, where `few` pixels are met, `pitch` apart.
 template <int M, int NV, bool few>
 static void tile(int64_t TH, int64_t run, int64_t line, const float* source, const int64_t* from, const float* panel,
                  int64_t panel_line, const Ahead& ahead, int64_t pitch, const Results& results) {
@@ -86,7 +86,7 @@ static void tile(int64_t TH, int64_t run, int64_t line, const float* source, con
 #pragma GCC unroll 7
   for (int i = 0; i < M; ++i)
 #pragma GCC unroll 4
-    for (int v = 0; v < NV; ++v) c[i][v] = few && results.before ? load(results.before + (i * NV + v) * L) : V{};
+    for (int v = 0; v < NV; ++v) c[i][v] = results.before ? load(results.before + results.before_at[i] + v * L) : V{};
   const int64_t each = ceil_div(ahead.count, max(1, TH * ceil_div(run, kProducts)));
   int64_t fetched = 0;
   for (int64_t t = 0; t < TH; ++t) {
@@ -131,7 +131,7 @@ struct Dense {
 };
 static constexpr Dense kDense{};
 
-INLINE Results dense(float* base, int64_t vectors, const float* before) { return {base, kDense.at[vectors], before}; }
+INLINE Results dense(float* base, int64_t vectors, const float* before) { return {base, kDense.at[vectors], before, kDense.at[vectors]}; }
 
 using Tile = void (*)(int64_t, int64_t, int64_t, const float*, const int64_t*, const float*, int64_t, const Ahead&, int64_t, const Results&);
 

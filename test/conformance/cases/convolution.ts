@@ -63,6 +63,9 @@ export const largeGeometries: readonly Convolution[] = [
   convolution([2, 9, 520], [6, 5], [3, 3], [1, 1], [1, 1]),
   convolution([40, 20, 256], [1, 1], [3, 3], [1, 1], [1, 1]),
   convolution([50, 24, 272], [2, 2], [1, 1], [1, 1], [0, 0]),
+  // images of few pixels, several of which the native engine sums together
+  convolution([90, 64, 72], [2, 2], [1, 1], [1, 1], [0, 0]),
+  convolution([40, 16, 33], [3, 3], [1, 1], [1, 1], [0, 0]),
   // few pixels, whose products the native engine cuts into chunks
   convolution([40, 300, 70], [1, 1], [1, 1], [1, 1], [0, 0]),
   convolution([30, 270, 48], [2, 3], [2, 3], [1, 1], [0, 0]),
