@@ -36,7 +36,7 @@ struct Epilogue {
   bool streams;                 // past the caches
   int64_t C;
   const float *scale, *shift;   // y·scale + shift; no scale: y + shift
-  const float* residual;        // + residual
+  const float* residual;        // + residual; direct tiles that only store begin with it
   const float* mask;            // 0 where mask ≤ 0
   const float *rate, *beta;     // 0 where (x − mean)·rate + beta ≤ 0
   const float *x, *mean;

@@ -66,6 +66,19 @@ INLINE Way few_way(const Correlation& g) {
   return {f.chunks * f.pixels * round_up(g.Co, L), local, blocks, pieces, f.panels * blocks, false, fetches};
 }
 
+// What a piece owns.
+struct FewShare {
+  Range group, pixels, parts;  // panels, and pixels, and parts of their products
+  int64_t block, chunk;
+};
+
+INLINE FewShare few_share(const FewCut& f, int64_t piece) {
+  const int64_t of_group = f.blocks * f.chunks, block = piece % of_group / f.chunks, chunk = piece % f.chunks;
+  return {share(f.panels, static_cast<int>(f.groups), static_cast<int>(piece / of_group)),
+          share(f.pixels, static_cast<int>(f.blocks), static_cast<int>(block)),
+          share(f.parts(), static_cast<int>(f.chunks), static_cast<int>(chunk)), block, chunk};
+}
+
 // Part `index` of the panel that begins at channel c.
 INLINE Part few_part(const Correlation& g, const FewCut& f, int64_t index, int64_t c) {
   const int64_t tap = index / f.cuts;
@@ -124,21 +137,15 @@ static void few_piece(const Call& call, int phase, int64_t piece, Correlation g,
   const Pixels pixels{from, from + f.pixels, nullptr, nullptr};
   const int64_t chunk_floats = f.pixels * round_up(g.Co, L);
   if (phase == 0) {
-    const int64_t of_group = f.blocks * f.chunks, index = piece % of_group;
-    const Range group = share(f.panels, static_cast<int>(f.groups), static_cast<int>(piece / of_group));
-    const Range block = share(f.pixels, static_cast<int>(f.blocks), static_cast<int>(index / f.chunks));
-    const int64_t chunk = index % f.chunks;
-    const Range parts = share(f.parts(), static_cast<int>(f.chunks), static_cast<int>(chunk));
+    const auto [group, block, parts, block_index, chunk] = few_share(f, piece);
     float* packed = call.local + pixels_workspace(g, whole(g));
     const bool finishes = f.chunks == 1;
-    // where the weights of a piece begin: the next one's are fetched at the end of this
-    const auto start_of = [&](int64_t next) {
-      const int64_t first = share(f.panels, static_cast<int>(f.groups), static_cast<int>(next / of_group)).begin;
-      const int64_t at = share(f.parts(), static_cast<int>(f.chunks), static_cast<int>(next % of_group % f.chunks)).begin;
-      return place_of(g, few_part(g, f, at, first * kPanel));
-    };
-    const Place next_piece = piece + 1 < f.groups * of_group ? start_of(piece + 1) : Place{};
-    g.epilogue = finishes ? of_block(e, index / f.chunks) : e;
+    Place next_piece{};
+    if (piece + 1 < f.groups * f.blocks * f.chunks) {
+      const FewShare next = few_share(f, piece + 1);
+      next_piece = place_of(g, few_part(g, f, next.parts.begin, next.group.begin * kPanel));
+    }
+    g.epilogue = finishes ? of_block(e, block_index) : e;
     if (finishes) clear_totals(g.epilogue, group.begin * kPanel, min(g.Co, group.end * kPanel));
     Soon soon(call, (group.end - group.begin) * (parts.end - parts.begin) * ceil_div(block.end - block.begin, kPixels));
     for (int64_t panel = group.begin, c = panel * kPanel; panel < group.end; ++panel, c += kPanel) {
