@@ -22,21 +22,15 @@ void pause(int spins) {
 #endif
 }
 
-// Numbers too small to matter must not cost a hundred times more: treat denormals as zero on this thread.
-class FlushDenormals {
- public:
-#if defined(__x86_64__)
-  FlushDenormals() : saved_(_mm_getcsr()) { _mm_setcsr(saved_ | 0x8040); }
-  ~FlushDenormals() { _mm_setcsr(saved_); }
-
- private:
-  unsigned saved_;
-#else
-  FlushDenormals() {}
-#endif
-};
-
 }  // namespace
+
+#if defined(__x86_64__)
+FlushDenormals::FlushDenormals() : saved_(_mm_getcsr()) { _mm_setcsr(saved_ | 0x8040); }
+FlushDenormals::~FlushDenormals() { _mm_setcsr(saved_); }
+#else
+FlushDenormals::FlushDenormals() : saved_(0) {}
+FlushDenormals::~FlushDenormals() {}
+#endif
 
 Pool::Pool(int threads) : left_(new Left[threads]) {
   for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { work(i); });
@@ -83,7 +77,6 @@ bool Pool::take(int thread) {
 }
 
 void Pool::run(int count, Piece piece, void* context) {
-  FlushDenormals flush;
   if (workers_.empty() || count <= 1) {
     for (int i = 0; i < count; ++i) piece(context, i, 0, i == 0);
     return;

@@ -11,6 +11,16 @@
 
 namespace atento {
 
+// Numbers too small to matter must not cost a hundred times more: on its thread denormals are zero while it lives.
+class FlushDenormals {
+ public:
+  FlushDenormals();
+  ~FlushDenormals();
+
+ private:
+  unsigned saved_;
+};
+
 class Pool {
  public:
   // `first`: of the thread's pieces in this job.
@@ -27,7 +37,7 @@ class Pool {
   void begin();
   void end();
 
-  // Runs `count` pieces on all threads, the caller among them, and returns when all are done.
+  // Runs `count` pieces on all threads, the caller among them, which flushes denormals itself, and returns when all are done.
   void run(int count, Piece piece, void* context);
 
  private:

@@ -162,6 +162,7 @@ void Program::run() {
     int phase;
   } context{arena_.get(), nullptr, {}, {}, nullptr, 0};
   const int64_t changes = arena_->changes;
+  const FlushDenormals flush;
   arena_->pool.begin();
   double last = now();
   for (Record& record : records_) {
@@ -177,7 +178,13 @@ void Program::run() {
           [](void* p, int piece, int thread, bool first) {
             const Context& c = *static_cast<Context*>(p);
             const Plan& plan = c.record->plan;
-            Call call{c.operands, c.record->params.data(), c.shared, c.arena->local[thread].data(), first, {}, 0};
+            Call call;  // stretches are written as far as they are read
+            call.operands = c.operands;
+            call.params = c.record->params.data();
+            call.shared = c.shared;
+            call.local = c.arena->local[thread].data();
+            call.first = first;
+            call.stretches = 0;
             if (c.phase == plan.fetches) {
               for (size_t k = 0; k < c.record->soon.size(); ++k) {
                 const Stretch& all = c.soon[k];

@@ -25,6 +25,7 @@ constexpr int GR = 6;
 typedef float V __attribute__((vector_size(4 * L)));
 typedef float VU __attribute__((vector_size(4 * L), aligned(4), may_alias));
 typedef int VI __attribute__((vector_size(4 * L)));
+typedef uint32_t VB __attribute__((vector_size(4 * L)));  // bits of V
 
 INLINE V load(const float* p) { return *reinterpret_cast<const VU*>(p); }
 INLINE void store(float* p, V v) { *reinterpret_cast<VU*>(p) = v; }
@@ -43,15 +44,20 @@ INLINE void fence_streams() {}
 
 INLINE V splat(float s) { return s - V{}; }
 
-// a where it is larger, else b: also where one of them is NaN. As one instruction, which compilers do not find for vectors.
+// a where it is larger or smaller, else b: also where one of them is NaN. As one instruction, which compilers do not find for
+// vectors.
 #if defined(__x86_64__) && ATENTO_LANES == 16
 INLINE V larger(V a, V b) { return __builtin_ia32_maxps512_mask(a, b, V{}, -1, 4); }
+INLINE V smaller(V a, V b) { return __builtin_ia32_minps512_mask(a, b, V{}, -1, 4); }
 #elif defined(__x86_64__) && ATENTO_LANES == 8
 INLINE V larger(V a, V b) { return __builtin_ia32_maxps256(a, b); }
+INLINE V smaller(V a, V b) { return __builtin_ia32_minps256(a, b); }
 #else
 INLINE V larger(V a, V b) { return a > b ? a : b; }
+INLINE V smaller(V a, V b) { return a < b ? a : b; }
 #endif
 INLINE float larger(float a, float b) { return a > b ? a : b; }
+INLINE float smaller(float a, float b) { return a < b ? a : b; }
 
 // The other half of the lanes, then the other quarter, …: f of all lanes in log L steps, in every lane.
 template <class F>
@@ -103,27 +109,25 @@ INLINE void transpose(V (&rows)[L]) {
 
 // eˣ = 2ⁿ·eʳ, |r| ≤ ½ ln 2, to about one unit in the last place, by operations that loops over vectors keep: eʳ by its
 // series to r⁷, where 0.35⁸/8! is below half a unit. Held to [−87, 88]; NaN stays.
-INLINE float exp_of(float x) {
-  const float z = x < -87.0f ? -87.0f : x > 88.0f ? 88.0f : x;
-  const float shifted = z * 1.44269504f + 12582912.0f;  // 1.5·2²³: n stands in the last bits
-  const float n = shifted - 12582912.0f;
-  const float r = (z - n * 0.693359375f) + n * 2.12194440e-4f;  // ln 2 in two parts, the first exact in n times it
-  const float tail = ((1.0f / 5040 * r + 1.0f / 720) * r + 1.0f / 120) * r + 1.0f / 24;
-  float e = (((tail * r + 1.0f / 6) * r + 0.5f) * r + 1) * r + 1;
-  uint32_t power, bits;
-  __builtin_memcpy(&power, &shifted, 4);
-  __builtin_memcpy(&bits, &e, 4);
+template <class T, class Bits>
+INLINE T exp_by(T x) {
+  const T z = smaller(T{} + 88.0f, larger(T{} - 87.0f, x));
+  const T shifted = z * 1.44269504f + 12582912.0f;  // 1.5·2²³: n stands in the last bits
+  const T n = shifted - 12582912.0f;
+  const T r = (z - n * 0.693359375f) + n * 2.12194440e-4f;  // ln 2 in two parts, the first exact in n times it
+  const T tail = ((1.0f / 5040 * r + 1.0f / 720) * r + 1.0f / 120) * r + 1.0f / 24;
+  T e = (((tail * r + 1.0f / 6) * r + 0.5f) * r + 1) * r + 1;
+  Bits power, bits;
+  __builtin_memcpy(&power, &shifted, sizeof power);
+  __builtin_memcpy(&bits, &e, sizeof bits);
   bits += power << 23;
-  __builtin_memcpy(&e, &bits, 4);
+  __builtin_memcpy(&e, &bits, sizeof bits);
   return x == x ? e : x;
 }
 
+INLINE float exp_of(float x) { return exp_by<float, uint32_t>(x); }
 INLINE float sigmoid_of(float x) { return 1 / (1 + exp_of(-x)); }
-INLINE V sigmoid_of(V x) {
-  V y;
-  for (int i = 0; i < L; ++i) y[i] = sigmoid_of(x[i]);
-  return y;
-}
+INLINE V sigmoid_of(V x) { return 1 / (1 + exp_by<V, VB>(-x)); }
 
 INLINE int64_t min(int64_t a, int64_t b) { return a < b ? a : b; }
 INLINE int64_t max(int64_t a, int64_t b) { return a > b ? a : b; }
