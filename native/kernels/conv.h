@@ -80,8 +80,7 @@ static void correlation_piece(const Call& call, int phase, int piece, const Conv
 
 // Whether one piece meets all pixels of an image, one behind the other, tile by tile.
 INLINE bool meets_images(const ConvDims& d, Means means, bool gradient) {
-  const bool pixelwise = d.KH == 1 && d.KW == 1 && d.SH == 1 && d.SW == 1 && d.PH == 0 && d.PW == 0;
-  return means == Means::direct && pixelwise && cut(correlation_of(d, gradient)).per_image == 1;
+  return means == Means::direct && is_pixelwise(d) && cut(correlation_of(d, gradient)).per_image == 1;
 }
 
 // Parameters of which prepared weights are made: all dimensions but N, which comes first.
@@ -319,11 +318,13 @@ static void conv2d_input_grad_run(const Call& call, int phase, int piece) {
 // ---- weight gradient: x [N,IH,IW,IC], dy [N,OH,OW,OC] → dw [KH,KW,IC,OC]
 
 // x may be given as what batch normalisation, and ReLU, have still to be applied to; operands: x, then statistics
-// [2,IC], γ and β [IC] for `norm`, dy, dw. Of a pair, whose gradients are added: x, dy, another x, another dy, dw.
+// [2,IC], γ and β [IC] for `norm`, dy, for a pair another x, which has the same norm, and another dy, whose gradient is
+// added, and dw.
 struct WeightGradParts {
   bool norm, relu, pair;
   int dy() const { return norm ? 4 : 1; }
-  int dw() const { return dy() + 1 + 2 * pair; }
+  int other() const { return dy() + 1; }
+  int dw() const { return other() + 2 * pair; }
 };
 
 INLINE WeightGradParts weight_grad_parts(const double* p) {
@@ -350,12 +351,12 @@ static bool conv2d_weight_grad_plan(const double* p, Plan& plan) {
   const ConvDims d = conv_dims(p);
   if (!conv_dims_fit(d)) return false;
   const WeightGradParts parts = weight_grad_parts(p);
-  if (!pair_fits(d, parts.norm)) return false;
+  if (!pair_fits(d, false)) return false;
   plan.operands = parts.dw() + 1;
   plan.lengths[0] = d.N * image_x(d);
   if (parts.norm) plan.lengths[1] = 2 * (plan.lengths[2] = plan.lengths[3] = d.IC);
   plan.lengths[parts.dy()] = d.N * image_y(d);
-  if (parts.pair) plan.lengths[2] = plan.lengths[0], plan.lengths[3] = plan.lengths[1];
+  if (parts.pair) plan.lengths[parts.other()] = plan.lengths[0], plan.lengths[parts.other() + 1] = plan.lengths[parts.dy()];
   plan.lengths[parts.dw()] = weights(d);
   const Way way = weight_grad_way(d, weight_grad_means(d, parts.norm));
   plan_way(way, {0, 0, 0, way.shared}, false, plan);
@@ -380,7 +381,7 @@ static void conv2d_weight_grad_run(const Call& call, int phase, int piece) {
     case Means::small: return small_weight_grad_piece(call, phase, piece, d, dy, dw);
     case Means::thin: return thin_weight_grad_piece(call, phase, piece, d, source, dy, dw);
     case Means::winograd: return winograd_weight_grad_piece(call, phase, piece, d, source, dy, dw);
-    default: return direct_weight_grad_piece(call, phase, piece, d, source, dy, dw);
+    default: return direct_weight_grad_piece(call, phase, piece, d, source, dy, parts.other(), dw);
   }
 }
 

@@ -25,6 +25,11 @@ INLINE bool conv_dims_fit(const ConvDims& d) {
          d.OW == (d.IW + 2 * d.PW - d.KW) / d.SW + 1;
 }
 
+// Whether a result is made of the same pixel alone.
+INLINE bool is_pixelwise(const ConvDims& d) {
+  return d.KH == 1 && d.KW == 1 && d.SH == 1 && d.SW == 1 && d.PH == 0 && d.PW == 0;
+}
+
 // Pairs are of maps of one pixel, as an attention module pools them, without padding and with nothing more to do.
 // Kernels of one tap go by no other way than few.h and direct.h, which know of pairs.
 INLINE bool pair_fits(const ConvDims& d, bool more) {
@@ -153,6 +158,12 @@ INLINE int64_t pixels_workspace(const Correlation& g, const Blocks& b) {
   return 2 * (2 * block_pixels(g, b) + 4 * (heights + widths) + 6 * heights * widths);
 }
 
+// Whether each result is made of the pixel at its own place, and both lie one behind the other.
+INLINE bool is_pixelwise(const Correlation& g) {
+  const bool same = g.SourceH == g.GH && g.SourceW == g.GW && g.step_h == 1 && g.step_w == 1 && g.origin_h == 0 && g.origin_w == 0;
+  return same && g.TH == 1 && g.TW == 1 && g.row == g.GW * g.pixel && g.image == g.GH * g.row;
+}
+
 INLINE Pixels pixels_of(const Correlation& g, const Blocks& b, int64_t block, float* workspace) {
   const int64_t n0 = b.per_image > 1 ? block / b.per_image : block * b.images;
   const int64_t n1 = b.per_image > 1 ? n0 + 1 : min(g.N, n0 + b.images);
@@ -164,6 +175,14 @@ INLINE Pixels pixels_of(const Correlation& g, const Blocks& b, int64_t block, fl
   Segment* columns = rows + most_segments(b.rows, g.TH);
   Run* runs = reinterpret_cast<Run*>(columns + most_segments(g.GW, g.TW));
   const int64_t line = g.SourceW * g.C, source_image = g.SourceH * line;
+  if (is_pixelwise(g)) {
+    const int64_t first = (n0 * g.GH + h0) * g.GW, count = (n1 - n0) * (h1 - h0) * g.GW;
+    const int64_t others = max(0, min(count, g.second.image * g.GH * g.GW - first));  // pixels of other tensors from here on
+    for (int64_t q = 0; q < count; ++q) from[q] = (first + q) * g.C, to[q] = (first + q) * g.pixel;
+    for (int64_t q = others; q < count; ++q) from[q] += g.second.source, to[q] += g.second.target;
+    *runs = {0, count, 1, 1, 0, 0};
+    return {from, to, runs, runs + 1};
+  }
 
   int64_t heights = 0, widths = 0;
   for (int64_t h = h0; h < h1; h = rows[heights++].end)

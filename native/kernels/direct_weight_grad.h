@@ -198,22 +198,47 @@ INLINE void pack_gradient(const float* dy, const ConvDims& d, int64_t n0, int64_
   }
 }
 
+constexpr int kLinesTogether = L == 16 ? 4 : 1;  // of channels, whose norm stays in registers
+
+// `lines` lines of channels from c on, of all pixels of some rows.
+template <int lines, bool norm, bool relu>
+INLINE void pack_lines(const float* x, const Source& source, const ConvDims& d, int64_t n0, int64_t n1, Range rows, int64_t c,
+                       int64_t stride, float* packed) {
+  constexpr int vectors = lines * kLine / L;
+  V mean[vectors]{}, rate[vectors]{}, beta[vectors]{};
+#pragma GCC unroll 4
+  for (int v = 0; v < vectors && norm; ++v)
+    mean[v] = load(source.mean + c + v * L), rate[v] = load(source.rate + c + v * L), beta[v] = load(source.beta + c + v * L);
+  for (int64_t n = n0; n < n1; ++n) {
+    const float* from = x + n * image_x(d) + rows.begin * d.IW * d.IC + c;
+    for (int64_t s = rows.begin * d.IW; s < rows.end * d.IW; ++s, from += d.IC, packed += kLine) {
+#pragma GCC unroll 4
+      for (int line = 0; line < lines; ++line) __builtin_prefetch(from + kPixelsAhead * d.IC + line * kLine);
+#pragma GCC unroll 4
+      for (int v = 0; v < vectors; ++v) {
+        V y = load(from + v * L);
+        if (norm) y = (y - mean[v]) * rate[v] + beta[v];
+        if (relu) y = y < V{} ? V{} : y;
+        store(packed + v * L / kLine * stride + v * L % kLine, y);
+      }
+    }
+  }
+}
+
 // Copies some channels of source rows line by line, [pixel][16] each, `stride` apart, so that pixels a power of two apart
 // do not fight for the same places of the cache.
-INLINE void pack_source(const float* x, const Source& source, const ConvDims& d, int64_t n0, int64_t n1, Range rows,
+template <bool norm, bool relu>
+static void pack_source(const float* x, const Source& source, const ConvDims& d, int64_t n0, int64_t n1, Range rows,
                         Range channels, int64_t stride, float* packed) {
-  for (int64_t n = n0, q = 0; n < n1; ++n)
-    for (int64_t s = rows.begin * d.IW; s < rows.end * d.IW; ++s, ++q) {
-      const float* from = x + n * image_x(d) + s * d.IC;
-      float* to = packed + q * kLine;
-      int64_t c = channels.begin;
-      for (; c + kLine <= channels.end; c += kLine, to += stride) {
-        __builtin_prefetch(from + kPixelsAhead * d.IC + c);
-#pragma GCC unroll 4
-        for (int64_t v = 0; v < kLine; v += L) store(to + v, source_value<V>(source, from, c + v));
-      }
-      for (int64_t i = 0; c + i < channels.end; ++i) to[i] = source_value<float>(source, from, c + i);
-    }
+  int64_t c = channels.begin;
+  for (; c + kLinesTogether * kLine <= channels.end; c += kLinesTogether * kLine, packed += kLinesTogether * stride)
+    pack_lines<kLinesTogether, norm, relu>(x, source, d, n0, n1, rows, c, stride, packed);
+  for (; c + kLine <= channels.end; c += kLine, packed += stride)
+    pack_lines<1, norm, relu>(x, source, d, n0, n1, rows, c, stride, packed);
+  if (c == channels.end) return;
+  for (int64_t n = n0; n < n1; ++n)
+    for (int64_t s = rows.begin * d.IW; s < rows.end * d.IW; ++s, packed += kLine)
+      for (int64_t i = 0; c + i < channels.end; ++i) packed[i] = source_value<float>(source, x + n * image_x(d) + s * d.IC, c + i);
 }
 
 // Copies source rows one behind the other, zeros on either side.
@@ -238,8 +263,9 @@ struct Met {
   int64_t row, pixel, line;
 };
 
+// Of a pair, the second x and dy are operands from `other` on.
 static void grad_piece(const Call& call, const ConvDims& d, const GradCut& g, int piece, const Source& source, const float* dy,
-                       float* dw) {
+                       int other, float* dw) {
   const int64_t chunk = piece / (g.groups * g.parts * g.kernel_rows), group = piece / (g.parts * g.kernel_rows) % g.groups;
   const int64_t taps = grad_kernel_rows(d, g), k0 = piece % g.kernel_rows * taps;
   const Range lines = share(ceil_div(g.IC, kLine), static_cast<int>(g.parts), static_cast<int>(piece / g.kernel_rows % g.parts));
@@ -248,7 +274,7 @@ static void grad_piece(const Call& call, const ConvDims& d, const GradCut& g, in
   const Range blocks = share(g.blocks, static_cast<int>(g.chunks), static_cast<int>(chunk));
   const int64_t most = grad_pixels(d, g), tap_floats = g.IC * NR;
   const int64_t tiles = taps * g.KW * ceil_div(channels.end - channels.begin, GR);  // of a panel
-  const bool merged = g.merged(d);
+  const bool merged = g.merged(d), pixelwise = is_pixelwise(d);
 
   int64_t* counts = reinterpret_cast<int64_t*>(call.local);
   int32_t* at_x = reinterpret_cast<int32_t*>(counts + taps * g.KW);
@@ -267,14 +293,15 @@ static void grad_piece(const Call& call, const ConvDims& d, const GradCut& g, in
   const int64_t each = g.blocks / d.tensors;
   const auto block = [&](int64_t of_all) {
     const int64_t index = of_all % each;
-    const bool other = of_all >= each;  // of a pair: operands x, dy and again
+    const bool second = of_all >= each;
     const int64_t n0 = g.per_image > 1 ? index / g.per_image : index * g.images;
     const int64_t n1 = g.per_image > 1 ? n0 + 1 : min(d.N, n0 + g.images);
     const int64_t h0 = g.per_image > 1 ? index % g.per_image * g.rows : 0;
     const int64_t h1 = min(d.OH, h0 + g.rows);
     const Range rows = source_rows(d, h0, h1, k0, taps);
     const bool single = n1 - n0 == 1, x_dense = single || rows.end - rows.begin == d.IH, dy_dense = single || h1 - h0 == d.OH;
-    return Block{other ? call.operands[2] : call.operands[0], other ? call.operands[3] : dy, n0, n1, h0, h1, rows, x_dense, dy_dense};
+    const float *x = call.operands[second ? other : 0], *gradient = second ? call.operands[other + 1] : dy;
+    return Block{x, gradient, n0, n1, h0, h1, rows, x_dense, dy_dense};
   };
   const auto fetched = [&](int64_t index) {
     Later later;
@@ -303,14 +330,19 @@ static void grad_piece(const Call& call, const ConvDims& d, const GradCut& g, in
     } else if (x_lies) {
       met = {x + (n0 * d.IH + rows.begin) * d.IW * d.IC + channels.begin, d.IW * d.IC, d.IC, kLine};
     } else {
-      pack_source(x, source, d, n0, n1, rows, channels, line_stride(pixels), packed);
+      const auto pack = source.rate ? source.relu ? pack_source<true, true> : pack_source<true, false> : pack_source<false, false>;
+      pack(x, source, d, n0, n1, rows, channels, line_stride(pixels), packed);
       met = {packed, d.IW * kLine, kLine, line_stride(pixels)};
     }
     if (!dy_lies) pack_gradient(gradient, d, n0, n1, h0, h1, panels, panel_stride(most), gradients);
     const float* dy_begin = gradient + (n0 * d.OH + h0) * d.OW * d.OC;
 
     // for each tap the pixels it meets: those whose window it leaves the image in are not there, but for zeros of merged taps
-    for (int64_t t = 0; t < taps * g.KW; ++t) {
+    if (pixelwise) {
+      counts[0] = pixels;
+      for (int64_t q = 0; q < pixels; ++q) at_x[q] = static_cast<int32_t>(q * met.pixel), at_dy[q] = static_cast<int32_t>(q);
+    }
+    for (int64_t t = 0; t < taps * g.KW && !pixelwise; ++t) {
       const int64_t first_row = k0 + t / g.KW - d.PH, first_column = t % g.KW - (merged ? 0 : d.PW);
       int64_t count = 0;
       for (int64_t n = n0; n < n1; ++n)
@@ -355,9 +387,9 @@ static void grad_piece(const Call& call, const ConvDims& d, const GradCut& g, in
 }
 
 INLINE void direct_weight_grad_piece(const Call& call, int phase, int piece, const ConvDims& d, const Source& source,
-                                     const float* dy, float* dw) {
+                                     const float* dy, int other, float* dw) {
   const GradCut g = grad_cut(d);
-  if (phase == 0) return grad_piece(call, d, g, piece, source, dy, dw);
+  if (phase == 0) return grad_piece(call, d, g, piece, source, dy, other, dw);
   const int64_t row = piece / g.panels, c0 = piece % g.panels * NR;
   const int64_t width = panel_width(d.OC, c0, NR), channels = min(width, d.OC - c0);
   for (int64_t tap = row * g.KW; tap < (row + 1) * g.KW; ++tap) {

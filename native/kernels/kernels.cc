@@ -20,6 +20,7 @@ static const Kernel kernels[] = {
     {"batch_norm_input_grad", 6, 3, batch_norm_input_grad_plan, batch_norm_input_grad_run},
     {"batch_norm_inference", 6, 3, batch_norm_inference_plan, batch_norm_inference_run},
     {"fold_batch_norm", 5, 2, fold_batch_norm_plan, fold_batch_norm_run},
+    {"weight_grad_of_affine", 7, 2, weight_grad_of_affine_plan, weight_grad_of_affine_run},
     {"update_running", 3, 3, update_running_plan, update_running_run},
     {"region", kAsPlanned, kAsPlanned, region_plan, region_run},
     {"relu", 2, 1, flat_plan<2>, relu_run},

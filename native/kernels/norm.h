@@ -244,6 +244,31 @@ static void batch_norm_input_grad_run(const Call& call, int, int piece) {
   for_row_elements(r.piece(piece), C, [=](int64_t i, int64_t c) { dx[i] = a[c] * dy[i] + (b[c] * (x[i] - mean[c]) + k[c]); });
 }
 
+// g, w [I,O], d [O], gamma, beta [I] → γ·g + β·d [I,O], Σ_o w·d and Σ_o w·g [2,I]; params: I, O
+static bool weight_grad_of_affine_plan(const double* p, Plan& plan) {
+  const Rows r = rows_of(p);
+  if (!rows_fit(r)) return false;
+  plan.lengths[0] = plan.lengths[1] = plan.lengths[5] = r.count * r.C;
+  plan.lengths[2] = r.C;
+  plan.lengths[3] = plan.lengths[4] = r.count;
+  plan.lengths[6] = 2 * r.count;
+  plan.pieces[0] = r.pieces();
+  return true;
+}
+
+static void weight_grad_of_affine_run(const Call& call, int, int piece) {
+  const Rows r = rows_of(call.params);
+  const float *d = call.operands[2], *gamma = call.operands[3], *beta = call.operands[4];
+  const Range rows = r.piece(piece);
+  for (int64_t i = rows.begin; i < rows.end; ++i) {
+    const float *g = call.operands[0] + i * r.C, *w = call.operands[1] + i * r.C;
+    float* out = call.operands[5] + i * r.C;
+    call.operands[6][i] = dot(w, d, r.C);
+    call.operands[6][r.count + i] = dot(w, g, r.C);
+    for (int64_t o = 0; o < r.C; ++o) out[o] = gamma[i] * g[o] + beta[i] * d[o];  // which may lie where g does
+  }
+}
+
 // running mean, running variance, statistics; params: C, momentum, M/(M − 1)
 static bool update_running_plan(const double* p, Plan& plan) {
   plan.lengths[0] = plan.lengths[1] = at(p, 0);

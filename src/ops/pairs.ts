@@ -1,6 +1,6 @@
 import { sizeOf } from "../tensor/tensor.ts";
 import { conv2dInputGradOp, conv2dOp, conv2dWeightGradOp } from "./conv.ts";
-import { withFlags } from "./fused.ts";
+import { weightGradOfNormOp, withFlags } from "./fused.ts";
 import { defineOp, expectSame, type KernelCall, type Node, type Op } from "./op.ts";
 
 // Convolutions of two tensors alike with one kernel, in one record that reads the kernel once. Compile passes make them
@@ -71,4 +71,35 @@ export const weightGradPairOp = defineOp<WeightGradAttrs>({
   },
   native: (node) => paired(conv2dWeightGradOp.native(node as Node<WeightGradAttrs>)),
   multiplyAdds: ({ inputs: [, dy], output }) => 2 * sizeOf(dy.shape) * sizeOf(output.shape.slice(1)),
+});
+
+type WeightGradOfNormAttrs = Parameters<typeof weightGradOfNormOp.shape>[1];
+
+/**
+ * Sum of the weight gradients of two pairs of tensors, the first of each being what one batch normalisation makes of x.
+ * x [N,I,1,1], statistics [2,I], γ, β [I], dy [N,O,1,1], x, dy alike → [O,I,1,1].
+ */
+export const weightGradOfNormPairOp = defineOp<WeightGradOfNormAttrs>({
+  ...weightGradOfNormOp,
+  name: "conv2d_weight_grad_of_norm_pair",
+  shape: ([x, statistics, gamma, beta, dy, otherX, otherDy], attrs) => {
+    expectSame("conv2d_weight_grad_of_norm_pair", "second x", otherX, x);
+    expectSame("conv2d_weight_grad_of_norm_pair", "second dy", otherDy, dy);
+    return weightGradOfNormOp.shape([x, statistics, gamma, beta, dy], attrs);
+  },
+  reference: ({ inputs, shapes, output, ...call }) => {
+    const other = output.slice();
+    const second = <T>([, ...rest]: readonly T[]) => [rest[4], ...rest.slice(0, 3), rest[5]];
+    const first = { inputs: inputs.slice(0, 5), shapes: shapes.slice(0, 5) };
+    weightGradOfNormOp.reference({ ...first, output, ...call });
+    weightGradOfNormOp.reference({ inputs: second(inputs), shapes: second(shapes), output: other, ...call });
+    for (let i = 0; i < output.length; i++) output[i] += other[i];
+  },
+  native: (node) => {
+    const [x, , , , dy] = node.inputs;
+    const plain = conv2dWeightGradOp.native({ ...node, inputs: [x, dy] });
+    const { relu, eps } = node.attrs;
+    return withFlags(plain, [true, relu, false, false, false, false, true], eps);
+  },
+  multiplyAdds: ({ inputs: [, , , , dy], output }) => 2 * sizeOf(dy.shape) * sizeOf(output.shape.slice(1)),
 });

@@ -19,6 +19,7 @@ import {
 import { leavesGaps } from "../../src/ops/fused.ts";
 import { apply, nodeOf } from "../../src/ops/op.ts";
 import { max, mean } from "../../src/ops/reduce.ts";
+import { constant } from "../../src/ops/shape.ts";
 import { input, type Shape, type Tensor, type Variable } from "../../src/tensor/tensor.ts";
 import { expectNone } from "../support/compare.ts";
 import { nativeFamilies } from "../support/engines.ts";
@@ -44,6 +45,7 @@ function fedTo(name: string, shape: Shape): Float32Array {
   const first = (value: number) => (other: number, channel: number) => (channel < 2 ? value : other);
   // far from zero, so that squares would cancel were they summed as they are
   if (name === "x") return normal(shape, name).map((value) => value + 30);
+  if (name === "pool" || name === "twin") return normal(shape, name).map((value) => value + 3);
   if (name === "y") return normal(shape, name);
   if (name === "turned") return normal(shape, name).map(first(0));
   if (name === "beta") return positive(shape, name).map(first(70));
@@ -171,6 +173,33 @@ function twoPools(n: number, channels: number, width: number): Runnable {
   return runnable(outputs, w, shapes);
 }
 
+/** The weight gradient of a layer of two normalised pools, and what batch norm's gradient sums of its input gradients. */
+function normalizedPools(n: number, channels: number, width: number): Runnable {
+  const w = weightOf([width, channels, 1, 1]);
+  const attrs = { stride: [1, 1], padding: [0, 0] } as const;
+  const pools = ["pool", "twin"].map((name) => [name, [n, channels, 1, 1]]);
+  const gradients = ["da", "db"].map((name) => [name, [n, width, 1, 1]]);
+  const vectors = ["turned", "beta"].map((name) => [name, [channels]]);
+  const shapes: Record<string, Shape> = Object.fromEntries([...pools, ...gradients, ...vectors]);
+  const [a, b, da, db, gamma, beta] = Object.entries(shapes).map(([name, shape]) => input(name, shape));
+  const statistics = batchStatistics(a);
+  const hats = [a, b].map((x) =>
+    batchNorm(x, statistics, constant([channels], 1), constant([channels], 0), eps),
+  );
+  const dxs = [da, db].map((dy) => apply(conv2dInputGradOp, [dy, w], { ...attrs, input: a.shape }));
+  const ofWeight = (x: Tensor, dy: Tensor) => {
+    const y = batchNorm(x, statistics, gamma, beta, eps);
+    return apply(conv2dWeightGradOp, [y, dy], { ...attrs, weight: w.shape });
+  };
+  const sum = (terms: readonly Tensor[]) => sumTo(terms.reduce(add), [1, channels, 1, 1]);
+  const outputs = {
+    dw: add(ofWeight(a, da), ofWeight(b, db)),
+    sums: sum(dxs),
+    products: sum(dxs.map((dx, k) => multiply(dx, hats[k]))),
+  };
+  return runnable(outputs, w, shapes);
+}
+
 const titled = (at: Convolution) => `x [${at.x}] w [${at.w}] stride ${at.attrs.stride}`;
 // results too large for the caches, which the native engine stores past them
 const streamed = (ic: number, oc: number) => convolution([2, ic, oc], [182, 183], [1, 1], [1, 1], [0, 0]);
@@ -194,6 +223,11 @@ const graphs: Record<string, readonly (readonly [string, Runnable])[]> = {
   "conv2d_pair, conv2d_pair_along, conv2d_input_grad_pair, conv2d_input_grad_pair_along and conv2d_weight_grad_pair":
     pooledLayers.map(
       ([n, channels, width]) => [`${n} ${channels} ${width}`, twoPools(n, channels, width)] as const,
+    ),
+  "input_sums_along and conv2d_weight_grad_of_norm_pair": pooledLayers
+    .filter(([n, , width]) => width < 2 * n)
+    .map(
+      ([n, channels, width]) => [`${n} ${channels} ${width}`, normalizedPools(n, channels, width)] as const,
     ),
   batch_statistics_along: [...all, streamed(3, 64)].map((at) => [titled(at), forward(at)] as const),
   "batch_norm_grad_sums_along behind a value": [...whole, streamed(64, 3)].map(

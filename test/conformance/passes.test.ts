@@ -38,7 +38,7 @@ const small: ModelOptions = {
 const models: Record<string, ModelOptions> = {
   plain: small,
   basic: { ...small, name: "resnet18" },
-  se: { ...small, attention: "se", attentionOptions: { reduction: 4 } },
+  se: { ...small, attention: "se", attentionOptions: { reduction: 8 } },
   cbam: { ...small, attention: "cbam", attentionOptions: { reduction: 4 } },
   official: { ...small, attention: "cbam", attentionOptions: { reduction: 4, convention: "official" } },
   eca: { ...small, attention: "eca" },
@@ -142,6 +142,15 @@ describe.each(jobs)("passes over %s", (title, make) => {
     expect(count("conv2d_weight_grad_of_norm")).toBeGreaterThan(0);
     expect(count("batch_norm_grad_sums_along")).toBeGreaterThan(0);
     expect(count("region")).toBeGreaterThan(0);
+    // where weights of a layer are fewer than what it meets
+    const layers: Readonly<Record<string, number>> = {
+      "training, se": 2,
+      "training, cbam": 2,
+      "training, official": 2,
+      "training, one pixel": 2, // in its last block batch norm's results are not pooled
+      "training, identity blocks": 1,
+    };
+    expect(count("input_sums_along")).toBe(layers[title] ?? 0);
   });
 
   test("two pools of a block share what they can of its MLP", () => {

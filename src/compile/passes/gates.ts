@@ -9,13 +9,11 @@ import {
   pixelSumsAlongOp,
 } from "../../ops/fused.ts";
 import { apply, nodeOf } from "../../ops/op.ts";
-import { constantOp } from "../../ops/shape.ts";
 import { sameShape, type Tensor } from "../../tensor/tensor.ts";
 import { type Graph, rootsOf } from "../graph.ts";
 import { sumOntoOp } from "../region-program.ts";
 import { applied, byRule, type Pass, type Place } from "../rewrite.ts";
-
-const isConstant = (x: Tensor, value: number) => applied(x, constantOp)?.attrs.value === value;
+import { hatOf } from "./normalized.ts";
 
 /** The input gradient a tensor is, if it may sum more. */
 const gradient = (x: Tensor) => {
@@ -48,12 +46,6 @@ function splitOf(x: Tensor): Split | undefined {
     }
   }
   return undefined;
-}
-
-/** x̂ of batch norm: what it makes of x without γ and β. */
-function hatOf(y: Tensor | undefined) {
-  const norm = applied(y, batchNormOp);
-  return norm && isConstant(norm.inputs[2], 1) && isConstant(norm.inputs[3], 0) ? norm : undefined;
 }
 
 type Sum = Split & { readonly hat?: NonNullable<ReturnType<typeof hatOf>> };

@@ -16,9 +16,10 @@ import {
 } from "../../ops/elementwise.ts";
 import { apply } from "../../ops/op.ts";
 import { mean } from "../../ops/reduce.ts";
-import { constant, reshape } from "../../ops/shape.ts";
+import { reshape } from "../../ops/shape.ts";
 import { type Shape, sameShape, type Tensor } from "../../tensor/tensor.ts";
 import { applied, byRule, type Pass, type Place } from "../rewrite.ts";
+import { normalized } from "./normalized.ts";
 
 /**
  * A term `values`·`rate` of a gradient [N,C,H,W], the rate [N,C,1,1]. A `share` is what some pixels of an image get of a
@@ -62,12 +63,6 @@ function termsOf(x: Tensor): Term[] | undefined {
   const counted = applied(applied(winners, sumToOp)?.inputs[0], equalOp);
   const shared = counted?.inputs[0] === y && counted.inputs[1] === maximum;
   return [shared ? { whole, winners, values } : { values, rate: share }];
-}
-
-/** x̂: batch normalisation without γ and β. */
-function normalized(x: Tensor, statistics: Tensor, eps: number): Tensor {
-  const channels = [x.shape[1]];
-  return apply(batchNormOp, [x, statistics, constant(channels, 1), constant(channels, 0)], { eps });
 }
 
 /**

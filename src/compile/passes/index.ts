@@ -13,6 +13,7 @@ import { poolsAlong } from "./pools.ts";
 import { fuseRegions } from "./regions.ts";
 import { statisticsAlong } from "./statistics.ts";
 import { recomputeNorm } from "./weight-grad.ts";
+import { sumByWeights } from "./weight-sums.ts";
 
 /** Passes in the order in which they run. */
 export const passes: readonly Pass[] = [
@@ -30,6 +31,7 @@ export const passes: readonly Pass[] = [
   poolsAlong,
   gatesAlong,
   mergeEqual,
+  sumByWeights,
   fuseRegions,
 ];
 

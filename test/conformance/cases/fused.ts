@@ -1,3 +1,4 @@
+import { inputSumsAlongOp, weightGradOfAffineOp } from "../../../src/ops/affine-layer.ts";
 import {
   convFusedOp,
   extremeAlongOp,
@@ -19,6 +20,7 @@ import {
   convPairOp,
   inputGradPairAlongOp,
   inputGradPairOp,
+  weightGradOfNormPairOp,
   weightGradPairOp,
 } from "../../../src/ops/pairs.ts";
 import { positionOf } from "../../support/compare.ts";
@@ -88,6 +90,9 @@ export const alongOps = [
   inputGradPairOp,
   inputGradPairAlongOp,
   weightGradPairOp,
+  weightGradOfNormPairOp,
+  weightGradOfAffineOp,
+  inputSumsAlongOp,
 ] as unknown as readonly Op[];
 
 /** Ops that compile passes make. */
