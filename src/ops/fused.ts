@@ -38,7 +38,7 @@ export const foldBatchNormOp = defineOp<{ eps: number }>({
 
 type ConvAttrs = Parameters<typeof conv2dOp.shape>[1];
 
-/** The kernel of a plain op with other flags, and with other parameters behind them where some are given. */
+/** The kernel of an op with more flags, and with other parameters behind them where some are given. */
 export function withFlags(
   call: ReturnType<Op["native"]>,
   flags: readonly boolean[],
@@ -47,7 +47,10 @@ export function withFlags(
   if (!("kernel" in call)) throw new Error("a convolution is no view");
   const { kernel, params } = call;
   const bits = flags.reduce((sum, on, bit) => sum + (on ? 2 ** bit : 0), 0);
-  return { kernel, params: [...params.slice(0, 13), bits, ...(more.length > 0 ? more : params.slice(14))] };
+  return {
+    kernel,
+    params: [...params.slice(0, 13), params[13] | bits, ...(more.length > 0 ? more : params.slice(14))],
+  };
 }
 
 export interface ConvFusedAttrs extends ConvAttrs {

@@ -1,12 +1,11 @@
-import { sizeOf } from "../tensor/tensor.ts";
 import { conv2dInputGradOp, conv2dOp, conv2dWeightGradOp } from "./conv.ts";
 import { weightGradOfNormOp, withFlags } from "./fused.ts";
-import { defineOp, expectSame, type KernelCall, type Node, type Op } from "./op.ts";
+import { defineOp, expectSame, type KernelCall, type Op, type ReferenceCall } from "./op.ts";
 
 // Convolutions of two tensors alike with one kernel, in one record that reads the kernel once. Compile passes make them
 // of layers that an attention module applies to two pools; models are not written with them.
 
-/** The kernel of a plain op, for a pair: six flags, then this one. */
+/** The kernel of an op, for a pair: six flags, then this one. */
 const paired = (call: ReturnType<Op["native"]>): KernelCall =>
   withFlags(call, [...new Array<boolean>(6).fill(false), true]);
 
@@ -47,6 +46,23 @@ export const convPairAlongOp = secondOf(conv2dOp);
 export const inputGradPairOp = firstOf(conv2dInputGradOp);
 export const inputGradPairAlongOp = secondOf(conv2dInputGradOp);
 
+/** The results of an op on some inputs and on others, added. */
+function sumOfBoth<A>(
+  op: Op<A>,
+  { inputs, shapes, output, ...call }: ReferenceCall<A>,
+  first: readonly number[],
+  second: readonly number[],
+): void {
+  const other = output.slice();
+  for (const [at, to] of [
+    [first, output],
+    [second, other],
+  ] as const) {
+    op.reference({ inputs: at.map((k) => inputs[k]), shapes: at.map((k) => shapes[k]), output: to, ...call });
+  }
+  for (let i = 0; i < output.length; i++) output[i] += other[i];
+}
+
 type WeightGradAttrs = Parameters<typeof conv2dWeightGradOp.shape>[1];
 
 /** Sum of the weight gradients of two pairs of tensors. x [N,I,1,1], dy [N,O,1,1], x, dy alike → [O,I,1,1]. */
@@ -58,19 +74,9 @@ export const weightGradPairOp = defineOp<WeightGradAttrs>({
     expectSame("conv2d_weight_grad_pair", "second dy", otherDy, dy);
     return conv2dWeightGradOp.shape([x, dy], attrs);
   },
-  reference: ({ inputs, shapes, output, ...call }) => {
-    const other = output.slice();
-    conv2dWeightGradOp.reference({ inputs: inputs.slice(0, 2), shapes: shapes.slice(0, 2), output, ...call });
-    conv2dWeightGradOp.reference({
-      inputs: inputs.slice(2),
-      shapes: shapes.slice(2),
-      output: other,
-      ...call,
-    });
-    for (let i = 0; i < output.length; i++) output[i] += other[i];
-  },
-  native: (node) => paired(conv2dWeightGradOp.native(node as Node<WeightGradAttrs>)),
-  multiplyAdds: ({ inputs: [, dy], output }) => 2 * sizeOf(dy.shape) * sizeOf(output.shape.slice(1)),
+  reference: (call) => sumOfBoth(conv2dWeightGradOp, call, [0, 1], [2, 3]),
+  native: (node) => paired(conv2dWeightGradOp.native(node)),
+  multiplyAdds: (node) => 2 * conv2dWeightGradOp.multiplyAdds!(node),
 });
 
 type WeightGradOfNormAttrs = Parameters<typeof weightGradOfNormOp.shape>[1];
@@ -87,19 +93,7 @@ export const weightGradOfNormPairOp = defineOp<WeightGradOfNormAttrs>({
     expectSame("conv2d_weight_grad_of_norm_pair", "second dy", otherDy, dy);
     return weightGradOfNormOp.shape([x, statistics, gamma, beta, dy], attrs);
   },
-  reference: ({ inputs, shapes, output, ...call }) => {
-    const other = output.slice();
-    const second = <T>([, ...rest]: readonly T[]) => [rest[4], ...rest.slice(0, 3), rest[5]];
-    const first = { inputs: inputs.slice(0, 5), shapes: shapes.slice(0, 5) };
-    weightGradOfNormOp.reference({ ...first, output, ...call });
-    weightGradOfNormOp.reference({ inputs: second(inputs), shapes: second(shapes), output: other, ...call });
-    for (let i = 0; i < output.length; i++) output[i] += other[i];
-  },
-  native: (node) => {
-    const [x, , , , dy] = node.inputs;
-    const plain = conv2dWeightGradOp.native({ ...node, inputs: [x, dy] });
-    const { relu, eps } = node.attrs;
-    return withFlags(plain, [true, relu, false, false, false, false, true], eps);
-  },
-  multiplyAdds: ({ inputs: [, , , , dy], output }) => 2 * sizeOf(dy.shape) * sizeOf(output.shape.slice(1)),
+  reference: (call) => sumOfBoth(weightGradOfNormOp, call, [0, 1, 2, 3, 4], [5, 1, 2, 3, 6]),
+  native: (node) => paired(weightGradOfNormOp.native(node)),
+  multiplyAdds: (node) => 2 * weightGradOfNormOp.multiplyAdds!(node),
 });

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { Graph, Values } from "../../src/compile/graph.ts";
 import { optimize, passes } from "../../src/compile/passes/index.ts";
+import { sumByWeights } from "../../src/compile/passes/weight-sums.ts";
 import { sumOntoOp } from "../../src/compile/region-program.ts";
 import { schedule } from "../../src/compile/schedule.ts";
 import { createEngine } from "../../src/engine/create.ts";
@@ -9,7 +10,8 @@ import { referenceEngine } from "../../src/engine/reference.ts";
 import { buildModel } from "../../src/models/build.ts";
 import { type ModelOptions, resolveModel } from "../../src/models/options.ts";
 import { Variables } from "../../src/nn/scope.ts";
-import { conv2d } from "../../src/ops/conv.ts";
+import { batchNorm, batchStatistics } from "../../src/ops/batch-norm.ts";
+import { conv2d, conv2dInputGradOp, conv2dWeightGradOp } from "../../src/ops/conv.ts";
 import {
   add,
   broadcastTo,
@@ -23,6 +25,7 @@ import {
 } from "../../src/ops/elementwise.ts";
 import { apply, nodeOf } from "../../src/ops/op.ts";
 import { mean } from "../../src/ops/reduce.ts";
+import { constant } from "../../src/ops/shape.ts";
 import { input, type Shape, type Tensor } from "../../src/tensor/tensor.ts";
 import { trainingGraph } from "../../src/train/graphs.ts";
 import { createOptimizer } from "../../src/train/optimizers.ts";
@@ -329,4 +332,37 @@ test("layers that are shared in another order, of deep inputs or with padding ar
   const [before, after] = await onEach([plain, optimized], graph, feeds);
   expect(opsOf(optimize(graph))).toContain("conv2d_pair_along");
   expect(largestError(before, after)).toBeLessThan(1e-6);
+});
+
+test("what batch norm sums of a padded layer's input gradient is not taken from its weights", async () => {
+  const [map, weight] = [
+    [4, 8, 1, 1],
+    [2, 8, 1, 1],
+  ] as const;
+  const x = given("x", map);
+  const w: Tensor = { ...input("w", weight), layout: "kernel" };
+  const [gamma, beta] = ["gamma", "beta"].map((name) => given(name, [8]));
+  const statistics = batchStatistics(x);
+  const hat = batchNorm(x, statistics, constant([8], 1), constant([8], 0), 1e-3);
+  const y = batchNorm(x, statistics, gamma, beta, 1e-3);
+  const layer = (padding: number): Graph => {
+    const dy = given("dy", [4, 2, 1, 1]);
+    const attrs = { stride: [3, 3], padding: [padding, padding] } as const;
+    const dx = apply(conv2dInputGradOp, [dy, w], { ...attrs, input: map });
+    const dw = apply(conv2dWeightGradOp, [y, dy], { ...attrs, weight });
+    const sums = [dx, multiply(dx, hat)].map((of) => sumTo(of, [1, 8, 1, 1]));
+    return { outputs: { dw, sums: sums[0], products: sums[1] }, effects: [] };
+  };
+  const shapes = { x: map, w: weight, gamma: [8], beta: [8], dy: [4, 2, 1, 1] };
+  const feeds = Object.fromEntries(
+    Object.entries(shapes).map(([name, shape]) => [name, normal(shape, name)]),
+  );
+  for (const padding of [0, 1]) {
+    const summed = sumByWeights.run(layer(padding));
+    const [before, after] = [layer(padding), summed].map((graph) =>
+      referenceEngine.open([]).compile(graph).run(feeds),
+    );
+    expect(opsOf(summed).includes("input_sums_along")).toBe(padding === 0);
+    expect(largestError(await before, await after)).toBeLessThan(1e-6);
+  }
 });

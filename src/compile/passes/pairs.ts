@@ -11,23 +11,18 @@ import {
 import { sameShape, type Tensor } from "../../tensor/tensor.ts";
 import { type Graph, rootsOf } from "../graph.ts";
 import { addends, byRule, type OpNode, type Pass, type Place, sameAttrs } from "../rewrite.ts";
+import { meetsPools } from "./pooled.ts";
 
 const kinds = [
   { op: conv2dOp, first: convPairOp, second: convPairAlongOp },
   { op: conv2dInputGradOp, first: inputGradPairOp, second: inputGradPairAlongOp },
 ] as readonly { op: Op; first: Op; second: Op }[];
 
-type ConvAttrs = Parameters<typeof conv2dOp.shape>[1];
-
-const isPooled = ({ shape: [, , h, w] }: Tensor) => h === 1 && w === 1;
-
-const isPadded = ({ padding }: ConvAttrs) => padding.some((zeros) => zeros > 0);
-
 /** A convolution of maps of one pixel. */
 function layerOf(x: Tensor): OpNode | undefined {
   const node = nodeOf(x);
   if (!node || !kinds.some(({ op }) => op.name === node.op.name)) return undefined;
-  return [x, ...node.inputs].every(isPooled) && !isPadded(node.attrs as ConvAttrs) ? node : undefined;
+  return meetsPools(node) ? node : undefined;
 }
 
 const alike = (a: OpNode, b: OpNode) =>
@@ -85,13 +80,11 @@ function half(
 /** conv2d_weight_grad(a, da) + conv2d_weight_grad(b, db) */
 function sum(place: Place): Tensor | undefined {
   const both = addends(place, conv2dWeightGradOp);
-  if (!both || isPadded(both.left.attrs)) return undefined;
+  if (!both) return undefined;
   const { left, right } = both;
   const inputs = [...left.inputs, ...right.inputs];
   const same = left.inputs.every((x, k) => sameShape(x.shape, right.inputs[k].shape));
-  return same && [left.output, ...inputs].every(isPooled)
-    ? apply(weightGradPairOp, inputs, left.attrs)
-    : undefined;
+  return same && meetsPools(left) ? apply(weightGradPairOp, inputs, left.attrs) : undefined;
 }
 
 export const pairs: Pass = {

@@ -4,7 +4,7 @@ import { batchNormOp } from "../../ops/batch-norm.ts";
 import { conv2dInputGradOp, conv2dWeightGradOp } from "../../ops/conv.ts";
 import { add, addOp, multiplyOp, sumTo, sumToOp } from "../../ops/elementwise.ts";
 import { weightGradOfNormOp } from "../../ops/fused.ts";
-import { apply, nodeOf } from "../../ops/op.ts";
+import { apply, nodeOf, type Op } from "../../ops/op.ts";
 import {
   inputGradPairAlongOp,
   inputGradPairOp,
@@ -16,8 +16,7 @@ import { sameShape, type Tensor } from "../../tensor/tensor.ts";
 import { type Graph, rootsOf } from "../graph.ts";
 import { applied, byRule, type OpNode, type Pass, type Place } from "../rewrite.ts";
 import { hatOf } from "./normalized.ts";
-
-const isPooled = ({ shape: [, , h, w] }: Tensor) => h === 1 && w === 1;
+import { meetsPools } from "./pooled.ts";
 
 type WeightGradAttrs = Parameters<typeof conv2dWeightGradOp.shape>[1];
 
@@ -30,11 +29,12 @@ interface Layer {
   readonly dys: readonly Tensor[];
 }
 
-function layerOf({ op, inputs, output }: Pick<OpNode, "op" | "inputs" | "output">): Layer | undefined {
+function layerOf(node: OpNode): Layer | undefined {
+  const { op, inputs, output } = node;
   if (op.name !== conv2dWeightGradOp.name && op.name !== weightGradPairOp.name) return undefined;
   const xs = inputs.filter((_, k) => k % 2 === 0);
   const norms = xs.flatMap((x) => applied(x, batchNormOp) ?? []);
-  if (norms.length < xs.length || ![output, ...inputs].every(isPooled)) return undefined;
+  if (norms.length < xs.length || !meetsPools(node)) return undefined;
   const [first, ...others] = norms;
   const alike = others.every(
     ({ inputs: [, ...given], attrs }) =>
@@ -43,13 +43,17 @@ function layerOf({ op, inputs, output }: Pick<OpNode, "op" | "inputs" | "output"
   return alike ? { gradient: output, norms, dys: inputs.filter((_, k) => k % 2 === 1) } : undefined;
 }
 
+const kinds = [
+  { op: conv2dInputGradOp, dy: 0 },
+  { op: inputGradPairOp, dy: 0 },
+  { op: inputGradPairAlongOp, dy: 1 },
+] as readonly { op: Op; dy: number }[];
+
 /** What an input gradient of a layer of pools is made of. */
 function dxOf(x: Tensor): { readonly dy: Tensor; readonly weight: Tensor } | undefined {
-  const { op, inputs } = nodeOf(x) ?? {};
-  if (!inputs || ![x, ...inputs].every(isPooled)) return undefined;
-  if (op?.name === inputGradPairAlongOp.name) return { dy: inputs[1], weight: inputs[2] };
-  const first = op?.name === conv2dInputGradOp.name || op?.name === inputGradPairOp.name;
-  return first ? { dy: inputs[0], weight: inputs[1] } : undefined;
+  const node = nodeOf(x);
+  const at = node && kinds.find(({ op }) => op.name === node.op.name);
+  return at && meetsPools(node) ? { dy: node.inputs[at.dy], weight: node.inputs[at.dy + 1] } : undefined;
 }
 
 /** Σ_n Σ dx or Σ_n Σ dx·x̂ over all input gradients of one layer. */
@@ -60,8 +64,7 @@ interface Sum {
 }
 
 function sumOf({ op, inputs: [x], output }: Pick<OpNode, "op" | "inputs" | "output">): Sum | undefined {
-  if (op.name !== sumToOp.name || x.shape.length !== 4 || !isPooled(x)) return undefined;
-  if (!sameShape(output.shape, [1, x.shape[1], 1, 1])) return undefined;
+  if (op.name !== sumToOp.name || !sameShape(output.shape, [1, x.shape[1], 1, 1])) return undefined;
   const terms = (sum: Tensor): Tensor[] => applied(sum, addOp)?.inputs.flatMap(terms) ?? [sum];
   const found = terms(x).map((term) => {
     const factors = applied(term, multiplyOp)?.inputs ?? [];
