@@ -216,10 +216,8 @@ INLINE void pack_lines(const float* x, const Source& source, const ConvDims& d, 
       for (int line = 0; line < lines; ++line) __builtin_prefetch(from + kPixelsAhead * d.IC + line * kLine);
 #pragma GCC unroll 4
       for (int v = 0; v < vectors; ++v) {
-        V y = load(from + v * L);
-        if (norm) y = (y - mean[v]) * rate[v] + beta[v];
-        if (relu) y = y < V{} ? V{} : y;
-        store(packed + v * L / kLine * stride + v * L % kLine, y);
+        const V value = load(from + v * L);
+        store(packed + v * L / kLine * stride + v * L % kLine, norm ? normalized(value, mean[v], rate[v], beta[v], relu) : value);
       }
     }
   }

@@ -210,12 +210,15 @@ struct Source {
 };
 
 template <class T>
+INLINE T normalized(T x, T mean, T rate, T beta, bool relu) {
+  const T y = (x - mean) * rate + beta;
+  return relu ? (y < T{} ? T{} : y) : y;
+}
+
+template <class T>
 INLINE T source_value(const Source& s, const float* from, int64_t c) {
-  T x = get(from + c, T{});
-  if (!s.rate) return x;
-  x = (x - get(s.mean + c, T{})) * get(s.rate + c, T{}) + get(s.beta + c, T{});
-  if (s.relu) x = x < T{} ? T{} : x;
-  return x;
+  const T x = get(from + c, T{});
+  return s.rate ? normalized(x, get(s.mean + c, x), get(s.rate + c, x), get(s.beta + c, x), s.relu) : x;
 }
 
 }  // namespace ATENTO_ISA
