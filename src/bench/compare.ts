@@ -1,5 +1,5 @@
 import type { Measurement, Workload } from "./measure.ts";
-import type { Result } from "./turns.ts";
+import { middle, type Result } from "./turns.ts";
 
 /** Programs on one workload. */
 export interface Row {
@@ -9,14 +9,17 @@ export interface Row {
   readonly others: readonly Result[];
 }
 
-/** The figures that people compare. */
+/** The figures that people compare, and which of several ratios of ours over theirs is the worst. */
 export const figures = {
-  train: { of: (m: Measurement) => m.trainImagesPerSecond, best: Math.max },
-  infer: { of: (m: Measurement) => m.inferImagesPerSecond, best: Math.max },
-  memory: { of: (m: Measurement) => m.peakRssMiB, best: Math.min },
+  train: { of: (m: Measurement) => m.trainImagesPerSecond, worst: Math.min },
+  infer: { of: (m: Measurement) => m.inferImagesPerSecond, worst: Math.min },
+  memory: { of: (m: Measurement) => m.peakRssMiB, worst: Math.max },
 };
 
-/** Our figures over the best that somebody else reached in each; absent where nobody has it. */
+/**
+ * Our figures over those of whoever is best in each: the median of the ratios of all rounds, since what slows a machine
+ * for longer than a round meets both. Absent where nobody has the figure.
+ */
 export interface Ratio extends Partial<Record<keyof typeof figures, number>> {
   readonly over: string;
 }
@@ -39,12 +42,18 @@ export function ratiosOf(row: Row, rows: readonly Row[]): Ratio[] {
 const isOf = (a: Workload, b: Workload) =>
   a.stem === b.stem && a.attention === b.attention && a.batch === b.batch && a.threads === b.threads;
 
-function over(name: string, { median: mine }: Result, results: readonly Result[]): Ratio[] {
-  const measured = results.flatMap(({ median }) => median ?? []);
-  if (!mine || measured.length === 0) return [];
-  const ratios = Object.entries(figures).flatMap(([key, { of, best }]) => {
-    const [value, theirs] = [of(mine), measured.flatMap((m) => of(m) ?? [])];
-    return value === undefined || theirs.length === 0 ? [] : [[key, value / best(...theirs)]];
+function over(name: string, { rounds: mine }: Result, results: readonly Result[]): Ratio[] {
+  const others = results.flatMap(({ rounds }) => (rounds ? [rounds] : []));
+  if (!mine || others.length === 0) return [];
+  const ratios = Object.entries(figures).flatMap(([key, { of, worst }]) => {
+    const medians = others.flatMap((theirs) => {
+      const inRounds = mine.flatMap((measured, k) => {
+        const [value, other] = [of(measured), of(theirs[k])];
+        return value === undefined || other === undefined ? [] : [value / other];
+      });
+      return inRounds.length === 0 ? [] : [middle(inRounds)];
+    });
+    return medians.length === 0 ? [] : [[key, worst(...medians)]];
   });
   return [{ over: name, ...Object.fromEntries(ratios) }];
 }

@@ -20,10 +20,12 @@ export const documentOf = (
 ) => ({
   ...settings,
   ...first.median,
-  ...(variants.length > 0 && { variants }),
-  ...(others.length > 0 && { opponents: others }),
+  ...(variants.length > 0 && { variants: variants.map(withoutRounds) }),
+  ...(others.length > 0 && { opponents: others.map(withoutRounds) }),
   ...(ratios.length > 0 && { ratios }),
 });
+
+const withoutRounds = ({ rounds: _, ...result }: Result) => result;
 
 /** A table of programs and ratios, then what did not fit into it. */
 export function textOf({ settings, ours, others }: Row, ratios: readonly Ratio[]): string {

@@ -31,40 +31,49 @@ async function measureApart(settings: Single): Promise<Measurement> {
 const nameOf = ({ isa, passes }: Variant) =>
   ["Atento", ...(isa ? [isa] : []), ...(passes === false ? ["no passes"] : [])].join(", ");
 
+interface Asked extends Program {
+  readonly workload: Workload;
+}
+
 interface RunOptions extends Places {
   readonly rounds: number;
   readonly profile?: boolean;
 }
 
-/** A row a workload; all are measured in turns, so that ratios between rows hold too. */
+/** A row a workload; all are measured in turns, our own one after the other, so that ratios between rows hold too. */
 export async function measureRows(
   workloads: readonly Workload[],
   variants: readonly Variant[],
   opponents: readonly Opponent[],
   options: RunOptions,
 ): Promise<Row[]> {
-  const programs = workloads.flatMap((workload): Program[] => [
-    ...variants.map((variant) => ({
+  const ours = workloads.flatMap((workload): Asked[] =>
+    variants.map((variant) => ({
+      workload,
       name: nameOf(variant),
       run: () => measureApart({ workload, variant, profile: options.profile }),
     })),
-    ...opponents.map((opponent) => ({
+  );
+  const others = workloads.flatMap((workload): Asked[] =>
+    opponents.map((opponent) => ({
+      workload,
       name: opponent.name + (opponent.batch < workload.batch ? `, batch ${opponent.batch}` : ""),
       run: () => measureOpponent(opponent, workload, options),
     })),
-  ]);
+  );
+  const programs = [...ours, ...others];
   let measured = 0;
   const total = options.rounds * programs.length;
-  const inRow = variants.length + opponents.length;
   const results = await inTurns(programs, options.rounds, (k) => {
-    const { stem, attention, threads } = workloads[Math.floor(k / inRow)];
+    const { stem, attention, threads } = programs[k].workload;
     const what = `${stem}, ${attention}, ${counted(threads, "thread")}: ${programs[k].name}`;
     process.stderr.write(`${++measured} of ${total}: ${what}\n`);
   });
-  return workloads.map((settings, k) => {
-    const row = results.slice(k * inRow, (k + 1) * inRow);
-    const ours = row.slice(0, variants.length);
-    return { settings, ours, others: row.slice(variants.length).map((other) => sameModel(other, ours[0])) };
+  return workloads.map((settings) => {
+    const of = (side: readonly Asked[]) =>
+      side.flatMap((one) => (one.workload === settings ? results[programs.indexOf(one)] : []));
+    const own = of(ours);
+    return { settings, ours: own, others: of(others).map((other) => sameModel(other, own[0])) };
   });
 }
 

@@ -10,9 +10,10 @@ export interface Program {
   run(): Promise<Measurement | Failure>;
 }
 
-/** Medians over the rounds, or why there are none. */
+/** The rounds of a program and the medians over them, or why there are none. */
 export interface Result {
   readonly name: string;
+  readonly rounds?: readonly Measurement[];
   readonly median?: Measurement;
   readonly failure?: string;
 }
@@ -40,7 +41,9 @@ export async function inTurns(
   return programs.map((program, k) => {
     const failure = failures.get(program);
     const { name } = program;
-    return failure === undefined ? { name, median: medians(measured[k]) } : { name, failure };
+    return failure === undefined
+      ? { name, rounds: measured[k], median: medians(measured[k]) }
+      : { name, failure };
   });
 }
 

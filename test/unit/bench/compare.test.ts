@@ -4,16 +4,16 @@ import type { Workload } from "../../../src/bench/measure.ts";
 import { documentOf, textOf } from "../../../src/bench/print.ts";
 import type { Result } from "../../../src/bench/turns.ts";
 
-const program = (name: string, train: number | undefined, infer: number, memory?: number): Result => ({
-  name,
-  median: {
+function program(name: string, train: number | undefined, infer: number, memory?: number): Result {
+  const measured = {
     trainImagesPerSecond: train,
     inferImagesPerSecond: infer,
     peakRssMiB: memory,
     parameters: 7,
     version: `${name[0]} 1.0`,
-  },
-});
+  };
+  return { name, rounds: [measured], median: measured };
+}
 
 const workload = (attention: string, threads: number): Workload => ({
   stem: "cifar",
@@ -31,6 +31,22 @@ describe("ratiosOf", () => {
     const only = row(workload("none", 2), [program("Atento", 12, 50, 200)], others);
     expect(ratiosOf(only, [only])).toEqual([
       { over: "the best of the others", train: 1.5, infer: 0.5, memory: 0.5 },
+    ]);
+  });
+
+  it("compares round by round, so that a change of the machine's speed between rounds does not count", () => {
+    const ofRounds = (name: string, speeds: number[]): Result => ({
+      name,
+      rounds: speeds.map((speed) => program(name, speed, speed, 1000 / speed).rounds![0]),
+    });
+    const only = row(
+      workload("none", 2),
+      [ofRounds("Atento", [20, 8, 12, 6, 9])],
+      [ofRounds("X", [10, 5, 6, 4, 3]), ofRounds("Y", [5, 4, 4, 2, 3])],
+    );
+    // over X 2, 1.6, 2, 1.5 and 3, over Y 4, 2, 3, 3 and 3
+    expect(ratiosOf(only, [only])).toEqual([
+      { over: "the best of the others", train: 2, infer: 2, memory: 1 / 2 },
     ]);
   });
 

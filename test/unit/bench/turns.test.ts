@@ -29,8 +29,8 @@ it("measures in turns and takes the median of every figure", async () => {
   expect(log.join("")).toBe("ababab");
   expect(told).toEqual([0, 1, 0, 1, 0, 1]);
   expect(results).toEqual([
-    { name: "a", median: measured(2) },
-    { name: "b", median: measured(20) },
+    { name: "a", rounds: [3, 1, 2].map(measured), median: measured(2) },
+    { name: "b", rounds: [10, 30, 20].map(measured), median: measured(20) },
   ]);
 });
 
@@ -42,6 +42,6 @@ it("leaves out what failed and goes on with the others", async () => {
   expect(log).toEqual(["broken", "sound", "broken", "sound", "sound"]);
   expect(results).toEqual([
     { name: "broken", failure: "out of luck" },
-    { name: "sound", median: measured(1) },
+    { name: "sound", rounds: [1, 1, 1].map(measured), median: measured(1) },
   ]);
 });
