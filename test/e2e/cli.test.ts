@@ -3,7 +3,7 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { atento, TINY, temporaryFolder } from "./support.ts";
+import { atento, main, TINY, temporaryFolder } from "./support.ts";
 
 let folder: ReturnType<typeof temporaryFolder>;
 beforeAll(() => {
@@ -125,6 +125,10 @@ describe("help", () => {
     const bare = await atento([], { cwd: folder.path });
     expect(bare.code).toBe(2);
     expect(bare.stderr).toContain("Usage: atento");
+  });
+
+  it.skipIf(process.platform === "win32")("is a command as it is built, whatever npm makes of it", () => {
+    expect(execFileSync(main, ["--version"], { encoding: "utf8" })).toMatch(/^\d+\.\d+\.\d+\n$/);
   });
 });
 
