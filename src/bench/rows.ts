@@ -47,21 +47,22 @@ export async function measureRows(
   opponents: readonly Opponent[],
   options: RunOptions,
 ): Promise<Row[]> {
-  const ours = workloads.flatMap((workload): Asked[] =>
-    variants.map((variant) => ({
-      workload,
-      name: nameOf(variant),
-      run: () => measureApart({ workload, variant, profile: options.profile }),
-    })),
-  );
-  const others = workloads.flatMap((workload): Asked[] =>
-    opponents.map((opponent) => ({
-      workload,
-      name: opponent.name + (opponent.batch < workload.batch ? `, batch ${opponent.batch}` : ""),
-      run: () => measureOpponent(opponent, workload, options),
-    })),
-  );
-  const programs = [...ours, ...others];
+  const asked = (of: (workload: Workload) => Program[]): Asked[] =>
+    workloads.flatMap((workload) => of(workload).map((program) => ({ ...program, workload })));
+  const programs = [
+    ...asked((workload) =>
+      variants.map((variant) => ({
+        name: nameOf(variant),
+        run: () => measureApart({ workload, variant, profile: options.profile }),
+      })),
+    ),
+    ...asked((workload) =>
+      opponents.map((opponent) => ({
+        name: opponent.name + (opponent.batch < workload.batch ? `, batch ${opponent.batch}` : ""),
+        run: () => measureOpponent(opponent, workload, options),
+      })),
+    ),
+  ];
   let measured = 0;
   const total = options.rounds * programs.length;
   const results = await inTurns(programs, options.rounds, (k) => {
@@ -70,10 +71,9 @@ export async function measureRows(
     process.stderr.write(`${++measured} of ${total}: ${what}\n`);
   });
   return workloads.map((settings) => {
-    const of = (side: readonly Asked[]) =>
-      side.flatMap((one) => (one.workload === settings ? results[programs.indexOf(one)] : []));
-    const own = of(ours);
-    return { settings, ours: own, others: of(others).map((other) => sameModel(other, own[0])) };
+    const row = results.filter((_, k) => programs[k].workload === settings);
+    const ours = row.slice(0, variants.length);
+    return { settings, ours, others: row.slice(variants.length).map((other) => sameModel(other, ours[0])) };
   });
 }
 
